@@ -1,0 +1,72 @@
+# Every goal does its own set-up: a virtual environment in .venv with the packages pinned in requirements/.
+# YAOP_HOST and YAOP_PORT say where `make serve` listens. ARGS is passed on: make test ARGS=tests/unit
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --progress-bar off
+# The checkout itself; what it needs is already there from a lock, and so is the tool that builds it.
+INSTALL_YAOP := $(INSTALL) --no-deps --no-build-isolation --editable .
+UV := uv==0.13.9
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--custom-compile-command 'make lock' --constraints requirements/constraints.in $(if $(UPGRADE),--upgrade)
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help serve test lint format bench train lock browser environment clean
+
+help: ## what can be made
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+serve: $(VENV)/serve.stamp ## run the service on 127.0.0.1:8000
+	@exec $(BIN)/yaop serve $(ARGS)
+
+test: lint browser ## check everything: style, types, and all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: environment ## style and types only
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: environment ## put the code in the one format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: environment ## measure engines, decoding and the service side by side
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+train: environment ## train a network: make train DATA=folder
+	@$(BIN)/yaop train fit $(if $(DATA),--data '$(DATA)') $(ARGS)
+
+environment: $(VENV)/dev.stamp
+
+browser: ## a Chromium for the end-to-end tests, where one can be had
+	@.ci/browser $(BIN)/python
+
+lock: $(VENV)/bin/python ## pin the packages again (UPGRADE=1: to their newest versions)
+	@$(INSTALL) '$(UV)'
+	@$(COMPILE) pyproject.toml requirements/build.in --extra serve --extra train --extra tensorflow --extra dev \
+		--output-file requirements/dev.lock
+	@$(COMPILE) pyproject.toml requirements/build.in --extra serve --constraints requirements/dev.lock \
+		--no-annotate --output-file requirements/serve.lock
+
+clean: ## remove what these goals made, but not runs/ or data/
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './runs/*' -not -path './data/*' -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@.ci/python -m venv $(VENV)
+
+$(VENV)/serve.stamp: $(VENV)/bin/python requirements/serve.lock pyproject.toml
+	@echo 'Installing the packages the service needs (first time: about a minute) ...'
+	@$(INSTALL) --requirement requirements/serve.lock
+	@$(INSTALL_YAOP)
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/bin/python requirements/dev.lock pyproject.toml
+	@echo 'Installing the packages for tests and training, TensorFlow among them (first time: a few minutes) ...'
+	@$(INSTALL) --requirement requirements/dev.lock
+	@$(INSTALL_YAOP)
+	@touch $@

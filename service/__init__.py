@@ -1,0 +1,1 @@
+"""The inference service: HTTP, batching, the page and the commands. Imports `shared`, never `trainer`."""

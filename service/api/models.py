@@ -1,0 +1,85 @@
+"""``GET /models``: what can be asked for with ``model=``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from service.api.deps import ModelsDep
+from service.api.examples import problem_responses
+from service.models import LoadedModel
+from service.problems import Problem
+from shared.assembly import redundant_limbs
+from shared.bundle import Manifest
+from shared.skeleton import Skeleton
+
+router = APIRouter(tags=["models"])
+
+
+class ModelSummary(BaseModel):
+    """A loaded model."""
+
+    name: str = Field(examples=["mobilenet_fpn"])
+    version: str = Field(examples=["1.0.0"])
+    default: bool = Field(description="Whether it answers when no `model` is given.")
+    engine: str = Field(description="What runs it.", examples=["litert"])
+
+
+class ModelList(BaseModel):
+    """All loaded models."""
+
+    models: list[ModelSummary]
+
+
+class Topology(BaseModel):
+    """How to name, join and colour keypoints."""
+
+    keypoints: tuple[str, ...] = Field(description="In the order of the heatmaps.")
+    limbs: tuple[tuple[int, int], ...] = Field(description="Pairs of keypoint indices, in the order of the PAFs.")
+    bones: tuple[tuple[int, int], ...] = Field(description="The limbs to draw.")
+    colors: tuple[tuple[int, int, int], ...] = Field(
+        description="RGB of each keypoint; a limb takes the colour of its second one."
+    )
+
+
+class ModelDetails(Manifest):
+    """The manifest of a loaded model's bundle, and how it is run here."""
+
+    default: bool
+    engine: str
+    topology: Topology
+
+
+@router.get("/models", summary="List the loaded models")
+async def list_models(models: ModelsDep) -> ModelList:
+    """All loaded models, the default first."""
+    return ModelList(models=[_summary(model, model is models.default) for model in models])
+
+
+@router.get("/models/{name}", summary="Show a model", responses=problem_responses(404, 422))
+async def show_model(name: str, models: ModelsDep) -> ModelDetails:
+    """Its manifest (input shapes, accuracy, licence, checksums), its engine and its skeleton."""
+    model = models.get(name)
+    if model is None:
+        detail = f"There is no model named {name[:80]}. Loaded: {', '.join(models.names)}."
+        raise Problem(404, "model-not-found", detail)
+    return ModelDetails(
+        **dict(model.bundle.manifest),
+        default=model is models.default,
+        engine=model.engine.name,
+        topology=_topology(model.skeleton),
+    )
+
+
+def _summary(model: LoadedModel, default: bool) -> ModelSummary:
+    return ModelSummary(name=model.name, version=model.ref.version, default=default, engine=model.engine.name)
+
+
+def _topology(skeleton: Skeleton) -> Topology:
+    redundant = redundant_limbs(skeleton)
+    return Topology(
+        keypoints=skeleton.keypoints,
+        limbs=skeleton.limbs,
+        bones=tuple(limb for index, limb in enumerate(skeleton.limbs) if index not in redundant),
+        colors=skeleton.colors,
+    )

@@ -1,0 +1,1 @@
+"""``yaop pose``: pictures on this machine, without a server."""

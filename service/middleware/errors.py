@@ -1,0 +1,39 @@
+"""The last resort: a bug gets a line in the log with its traceback, and the caller a plain 500 problem."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import Problem
+
+logger = logging.getLogger(__name__)
+
+
+class ErrorsMiddleware:
+    """Turns any exception that nothing else handled into a 500 problem without a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched_send)
+        except Exception:
+            logger.exception("unhandled error", extra={"method": scope["method"], "path": scope["path"]})
+            if started:  # the answer is half sent: only breaking the connection tells the caller
+                raise
+            problem = Problem(500, "internal-error", "This is a bug. The request's id finds it in the service's log.")
+            await problem.response(scope.get("request_id"))(scope, receive, send)

@@ -1,0 +1,41 @@
+"""Values that people type, in a query or on a command line."""
+
+from __future__ import annotations
+
+from shared.geometry import Box
+
+RESOLUTIONS = {"fast": 256, "balanced": 384, "accurate": 512}
+MIN_LONG_SIDE, MAX_LONG_SIDE = 128, 1024
+
+RESOLUTION_VALUES = f"{', '.join(RESOLUTIONS)}, or a whole number of pixels from {MIN_LONG_SIDE} to {MAX_LONG_SIDE}"
+
+
+def parse_resolution(value: object) -> int:
+    """The long side in pixels that a name or a number stands for.
+
+    Raises:
+        ValueError: it is neither; the message lists what there is.
+    """
+    text = str(value).strip().lower()
+    if text in RESOLUTIONS:
+        return RESOLUTIONS[text]
+    if text.isdecimal() and MIN_LONG_SIDE <= int(text[:9]) <= MAX_LONG_SIDE:
+        return int(text)
+    raise ValueError(f"must be {RESOLUTION_VALUES}")
+
+
+def parse_roi(value: object) -> Box | None:
+    """The box that ``x,y,w,h`` stands for: whole pixels of the upright picture; None for no value.
+
+    Raises:
+        ValueError: it is not four whole numbers with a positive width and height.
+    """
+    if value is None or isinstance(value, Box):
+        return value
+    try:
+        x, y, width, height = (int(part) for part in str(value)[:64].split(","))
+    except ValueError:
+        raise ValueError("must be x,y,width,height in whole pixels, e.g. 100,50,320,240") from None
+    if width < 1 or height < 1:
+        raise ValueError("must have a width and a height of at least 1")
+    return Box(x, y, width, height)

@@ -1,0 +1,92 @@
+"""Every setting of the service in one validated object, read from flags, ``YAOP_*`` variables and ``.env``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.errors import YaopError
+
+PREFIX = "YAOP_"
+
+
+class SettingsError(YaopError):
+    """A setting has a value that cannot be used; the message starts with the setting's name."""
+
+
+class Settings(BaseSettings):
+    """What the service can be told. Each field is the variable ``YAOP_<FIELD>`` in the environment or ``.env``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    engine: Literal["auto", "litert", "tensorflow"] = Field("auto", description="What runs the network.")
+    model: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("mobilenet_fpn",), description="Models to load, separated by commas; the first one is the default."
+    )
+    models_dir: Path | None = Field(None, description="Folder searched for bundles before the shipped ones.")
+    threads: int = Field(0, ge=0, le=1024, description="Threads of the engine; 0 uses every core.")
+    workers: int = Field(
+        default_factory=lambda: min(8, os.cpu_count() or 1),
+        ge=1,
+        le=256,
+        description="Threads that decode, assemble and draw pictures.",
+    )
+    batch_size: int = Field(8, ge=1, le=256, description="Most pictures in one engine call (litert: always 1).")
+    queue_size: int = Field(64, ge=1, le=100_000, description="Most pictures in progress; more get a 503.")
+    deadline: float = Field(20.0, gt=0, le=3600, description="Seconds a picture may take before it gets a 503.")
+    max_body_bytes: ByteSize = Field(ByteSize(25_000_000), ge=1, description="Largest request body, e.g. 25MB.")
+    max_pixels: int = Field(50_000_000, ge=1, description="Largest picture, in pixels (width x height).")
+    max_batch_images: int = Field(32, ge=1, le=10_000, description="Most pictures in one POST /pose/batch.")
+    shutdown_timeout: float = Field(30.0, gt=0, le=3600, description="Seconds requests get to finish at shutdown.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else json.")
+
+    @field_validator("engine", "log_level", "log_format", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("models_dir", mode="before")
+    @classmethod
+    def _blank_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("models_dir")
+    @classmethod
+    def _folder_exists(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("there is no such folder")
+        return value
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+        if not names:
+            raise ValueError("name at least one model")
+        return names
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Read and check all settings; `flags` that are not None win over the environment and ``.env``.
+
+    Raises:
+        SettingsError: some value cannot be used. One line that names each such setting.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
+
+
+def _describe(item: Any) -> str:
+    name = PREFIX + str(item["loc"][0]).upper()
+    return f"{name}={item['input']}: {item['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,60 @@
+/** The calls to the service. All of them throw a `ProblemError` when it answers with a problem. */
+
+export class ProblemError extends Error {
+  /** @param {{title?: string, detail?: string, request_id?: string}} problem */
+  constructor(problem) {
+    super(problem.detail ?? "The service gave no reason.");
+    this.title = problem.title ?? "Something went wrong";
+    this.requestId = problem.request_id ?? null;
+  }
+}
+
+async function check(response) {
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => null);
+  throw new ProblemError(problem ?? { title: `Error ${response.status}`, detail: response.statusText });
+}
+
+async function call(url, init) {
+  try {
+    return await check(await fetch(url, init));
+  } catch (error) {
+    if (error instanceof TypeError) {
+      throw new ProblemError({
+        title: "The service does not answer",
+        detail: "Is it still running? Check the connection and try again.",
+      });
+    }
+    throw error;
+  }
+}
+
+/** @returns {Promise<{name: string, version: string, default: boolean}[]>} the loaded models, the default first */
+export async function listModels() {
+  return (await (await call("/models")).json()).models;
+}
+
+/** @param {string} name @returns {Promise<{topology: object}>} one model, with its topology */
+export async function showModel(name) {
+  return (await call(`/models/${encodeURIComponent(name)}`)).json();
+}
+
+/** @param {URLSearchParams} query @returns {string} */
+export function poseUrl(query) {
+  return `/pose?${query}`;
+}
+
+function post(picture, query, accept, signal) {
+  const headers = { "Content-Type": "application/octet-stream", Accept: accept };
+  return call(poseUrl(query), { method: "POST", body: picture, headers, signal });
+}
+
+/** The people in a picture, as one frame of results. */
+export async function estimate(picture, query, signal) {
+  return (await post(picture, query, "application/json", signal)).json();
+}
+
+/** The picture with its skeletons drawn by the service, as a JPEG blob. */
+export async function overlay(picture, query) {
+  return (await post(picture, query, "image/jpeg")).blob();
+}

@@ -1,0 +1,270 @@
+"""Peaks and limb scores to people: greedy matching per limb, merging along the skeleton, pruning.
+
+The arrays are small and sparse, so numpy only picks the candidates; the rest runs over Python lists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.skeleton import COCO_17_KEYPOINTS, Skeleton
+
+
+class People(NamedTuple):
+    """The people of one picture, best first.
+
+    Attributes:
+        keypoints: float32 ``[N, K, 3]``: x, y, score; all three are 0 where a keypoint is absent.
+        scores: float32 ``[N]`` in 0..1: sum of the scores of COCO's 17 keypoints over 17. The sum ranks
+            people better than the mean, which favours fragments with a few sure keypoints.
+    """
+
+    keypoints: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    @staticmethod
+    def none(skeleton: Skeleton) -> People:
+        """Nobody."""
+        return People(np.zeros((0, skeleton.num_keypoints, 3), np.float32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True)
+class AssemblyOptions:
+    """What counts as a person.
+
+    Attributes:
+        min_peak_score: peaks at or under this score are not looked at.
+        min_limb_score: candidate limbs at or under this score are not looked at.
+        min_keypoints: people with fewer keypoints are dropped.
+        min_person_score: people with a lower score are dropped.
+        max_similarity: of two people more alike than this (OKS over their common keypoints) the weaker is dropped.
+    """
+
+    min_peak_score: float = 0.0
+    min_limb_score: float = 0.0
+    min_keypoints: int = 3
+    min_person_score: float = 0.0
+    max_similarity: float = 0.8
+
+
+_MAX_EXCHANGES = 4
+_LEAST_GAIN = 1e-6
+
+
+class _Link(NamedTuple):
+    """One limb of one person: a slot of the limb's first keypoint joined to a slot of its second."""
+
+    limb: int
+    first: int
+    second: int
+    score: float
+
+
+@dataclass
+class _Part:
+    """A person in the making: keypoint type -> slot, and the sum of the scores of its links."""
+
+    slots: dict[int, int] = field(default_factory=dict[int, int])
+    strength: float = 0.0
+
+
+@lru_cache(maxsize=16)
+def redundant_limbs(skeleton: Skeleton) -> frozenset[int]:
+    """Limbs that join keypoints which the limbs before them already connect (shoulder to ear in BODY_18)."""
+    group = list(range(skeleton.num_keypoints))
+    redundant: set[int] = set()
+    for limb, (first, second) in enumerate(skeleton.limbs):
+        keep, gone = group[first], group[second]
+        if keep == gone:
+            redundant.add(limb)
+        group = [keep if member == gone else member for member in group]
+    return frozenset(redundant)
+
+
+def assemble(
+    peaks: NDArray[np.float32],
+    limb_scores: NDArray[np.float32],
+    skeleton: Skeleton,
+    options: AssemblyOptions = AssemblyOptions(),
+) -> People:
+    """Join peaks into people.
+
+    Args:
+        peaks: float32 ``[K, P, 3]``: x, y, score of each slot; score 0 is an empty slot.
+        limb_scores: float32 ``[L, P, P]``: row = slot of the limb's first keypoint, column = of its second.
+        skeleton: K keypoints and L limbs.
+        options: what counts as a person.
+
+    Returns:
+        People in the pixels of `peaks`, best first. Peaks that no limb attaches are left out.
+    """
+    links = _match(_candidates(peaks, limb_scores, skeleton, options))
+    parts = [part for part in _grow(links, skeleton) if len(part.slots) >= options.min_keypoints]
+    if not parts:
+        return People.none(skeleton)
+    people = _to_people(parts, peaks, skeleton)
+    keep = (people.scores >= options.min_person_score) & ~_duplicates(people, skeleton, options.max_similarity)
+    return People(people.keypoints[keep], people.scores[keep])
+
+
+def _candidates(
+    peaks: NDArray[np.float32], limb_scores: NDArray[np.float32], skeleton: Skeleton, options: AssemblyOptions
+) -> list[_Link]:
+    """Every possible limb, by limb and then by falling score."""
+    usable = peaks[..., 2] > options.min_peak_score
+    firsts, seconds = np.array(skeleton.limbs).T
+    possible = (limb_scores > options.min_limb_score) & usable[firsts][:, :, None] & usable[seconds][:, None, :]
+    limb, first, second = np.nonzero(possible)
+    scores = limb_scores[limb, first, second]
+    order = np.lexsort((-scores, limb))
+    columns = (column[order].tolist() for column in (limb, first, second, scores))
+    return [_Link(*values) for values in zip(*columns, strict=True)]
+
+
+def _match(candidates: list[_Link]) -> list[_Link]:
+    """Join each slot at most once per limb."""
+    matched: list[_Link] = []
+    for _, group in groupby(candidates, key=itemgetter(0)):
+        matched += _Matching(list(group)).links()
+    return matched
+
+
+class _Matching:
+    """A one-to-one matching of one limb's candidates: best limbs first, then exchanges that pay.
+
+    Where limbs of a type cross, a wrong limb that ends in another one's field can score a hair more than the
+    right ones and would leave both their other ends alone; taking the right two instead is worth more. Scores
+    count cubed, so that two doubtful limbs do not push out a sure one.
+    """
+
+    def __init__(self, candidates: list[_Link]) -> None:
+        """Match `candidates` of one limb, which are sorted by falling score."""
+        self._worth = {(link.first, link.second): link.score**3 for link in candidates}
+        self._candidates = candidates
+        self._partners: dict[int, list[int]] = {}
+        self._taken: dict[int, int] = {}
+        self._takes: dict[int, int] = {}
+        for link in candidates:
+            self._partners.setdefault(link.first, []).append(link.second)
+            if link.first not in self._takes and link.second not in self._taken:
+                self._join(link.first, link.second)
+        for _ in range(_MAX_EXCHANGES):
+            if not any([self._exchange(link.first, link.second) for link in candidates]):
+                break
+
+    def links(self) -> list[_Link]:
+        """The limbs that are part of the matching."""
+        return [link for link in self._candidates if self._takes.get(link.first) == link.second]
+
+    def _join(self, first: int, second: int) -> None:
+        self._takes[first], self._taken[second] = second, first
+
+    def _exchange(self, first: int, second: int) -> bool:
+        """Take this limb and give the slot that loses `second` another one, if that is worth more than before."""
+        loser, left = self._taken.get(second), self._takes.get(first)
+        if loser is None or loser == first:
+            return False
+        gain = self._value(first, second) - self._value(loser, second) - self._value(first, left)
+        others = [slot for slot in self._partners[loser][:2] if slot != second]  # best first
+        if not others or gain + self._value(loser, others[0]) <= _LEAST_GAIN:
+            return False
+        free = next((slot for slot in self._partners[loser] if slot not in self._taken), None)
+        instead = max((left, free), key=lambda slot: self._value(loser, slot))
+        if gain + self._value(loser, instead) <= _LEAST_GAIN:
+            return False
+        self._takes.pop(loser)
+        self._taken.pop(left, None)
+        self._join(first, second)
+        if (loser, instead) in self._worth:
+            self._join(loser, instead)
+        return True
+
+    def _value(self, first: int, second: int | None) -> float:
+        return self._worth.get((first, second), 0.0)  # type: ignore[arg-type]
+
+
+def _grow(links: list[_Link], skeleton: Skeleton) -> list[_Part]:
+    """Merge matched limbs into people.
+
+    The limbs that make the skeleton a tree can never bring one person two keypoints of a type. The redundant
+    ones can, so they come last and best first, and one that would is dropped.
+    """
+    redundant = redundant_limbs(skeleton)
+    owners: dict[tuple[int, int], _Part] = {}
+    for link in links:
+        if link.limb not in redundant:
+            _join(owners, link, skeleton.limbs[link.limb], may_start=True)
+    for link in sorted((link for link in links if link.limb in redundant), key=lambda link: -link.score):
+        _join(owners, link, skeleton.limbs[link.limb], may_start=False)
+    return list({id(part): part for part in owners.values()}.values())
+
+
+def _join(owners: dict[tuple[int, int], _Part], link: _Link, ends: tuple[int, int], may_start: bool) -> None:
+    """Add one limb: start a person, extend one or merge two; do nothing if they share a keypoint type."""
+    nodes = ((ends[0], link.first), (ends[1], link.second))
+    found = [owners.get(node) for node in nodes]
+    if found[0] is None and found[1] is None and not may_start:
+        return
+    parts = [part or _Part({node[0]: node[1]}) for part, node in zip(found, nodes, strict=True)]
+    keep, gone = parts
+    if keep is not gone:
+        if keep.slots.keys() & gone.slots.keys():
+            return
+        keep.slots.update(gone.slots)
+        keep.strength += gone.strength
+        for node in keep.slots.items():
+            owners[node] = keep
+    keep.strength += link.score
+
+
+def _to_people(parts: list[_Part], peaks: NDArray[np.float32], skeleton: Skeleton) -> People:
+    slots = np.full((len(parts), skeleton.num_keypoints), -1)
+    for row, part in zip(slots, parts, strict=True):
+        row[list(part.slots.keys())] = list(part.slots.values())
+    keypoints = peaks[np.arange(skeleton.num_keypoints), slots] * (slots >= 0)[..., None]
+    scores = keypoints[:, _scored_keypoints(skeleton), 2].sum(axis=1) / len(_scored_keypoints(skeleton))
+    order = np.argsort(-scores, kind="stable")
+    return People(keypoints[order].astype(np.float32), scores[order].astype(np.float32))
+
+
+@lru_cache(maxsize=16)
+def _scored_keypoints(skeleton: Skeleton) -> list[int]:
+    """Keypoints that count for a person's score: COCO's, or all of them in a skeleton that has none of those."""
+    coco = [i for i, name in enumerate(skeleton.keypoints) if name in COCO_17_KEYPOINTS]
+    return coco or list(range(skeleton.num_keypoints))
+
+
+def _duplicates(people: People, skeleton: Skeleton, limit: float) -> NDArray[np.bool_]:
+    """Which people ``[N]`` are too alike to a better one that is kept."""
+    dropped = np.zeros(len(people.scores), bool)
+    alike = np.triu(_similarity(people.keypoints, skeleton) > limit, k=1)
+    for better, worse in np.argwhere(alike).tolist():
+        if not dropped[better]:
+            dropped[worse] = True
+    return dropped
+
+
+def _similarity(keypoints: NDArray[np.float32], skeleton: Skeleton) -> NDArray[np.floating]:
+    """OKS ``[N, N]`` over common keypoints; 0 for pairs that share less than half of the smaller one's.
+
+    The scale is the smaller of the two boxes, so that a person standing before a larger one is not mistaken
+    for its copy.
+    """
+    xy, present = keypoints[..., :2], keypoints[..., 2] > 0
+    low = np.where(present[..., None], xy, np.inf).min(axis=1)
+    high = np.where(present[..., None], xy, -np.inf).max(axis=1)
+    area = np.maximum((high - low).prod(axis=-1), 1.0)
+    common = present[:, None] & present[None]
+    count = common.sum(axis=-1)
+    squared = ((xy[:, None] - xy[None]) ** 2).sum(axis=-1)
+    spread = 2 * (2 * np.array(skeleton.sigmas)) ** 2 * np.minimum(area[:, None], area[None])[..., None]
+    oks = (np.exp(-squared / spread) * common).sum(axis=-1) / np.maximum(count, 1)
+    sizes = present.sum(axis=-1)
+    return oks * (2 * count >= np.minimum(sizes[:, None], sizes[None]))

@@ -1,0 +1,146 @@
+"""The training loop on a data set of a few free photographs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from shared.skeleton import BODY_18
+from tests import photos
+from trainer.cli import RecipeError, load_recipe
+from trainer.data.coco import DatasetError
+from trainer.models.registry import build_network
+from trainer.recipe import Phase, Recipe
+from trainer.training import FieldsTraining, LayerwiseAdamW, WarmupCosine, fit
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in COCO's format: two portraits, with rough labels of the upper body."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "images").mkdir()
+    joints = np.zeros((17, 3))
+    joints[:7] = [[220, 110, 2], [236, 98, 2], [206, 98, 2], [255, 110, 2], [190, 110, 2], [330, 250, 2], [130, 260, 2]]
+    images, annotations = [], []
+    for number, picture in enumerate((photos.astronaut(), photos.grace_hopper()), start=1):
+        cv2.imwrite(str(folder / "images" / f"{number}.jpg"), picture[..., ::-1])
+        images.append({"id": number, "file_name": f"{number}.jpg"})
+        annotations.append(
+            {"image_id": number, "num_keypoints": 7, "bbox": [100, 40, 280, 400], "keypoints": joints.ravel().tolist()}
+        )
+    (folder / "train.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    return folder
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load_recipe("smoke")
+
+
+def _losses(run: Path, phase: int = 0) -> list[float]:
+    with (run / f"log_{phase}.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_training_lowers_the_loss_and_writes_weights_that_load(data: Path, tmp_path: Path, recipe: Recipe) -> None:
+    recipe = dataclasses.replace(recipe, phases=(Phase(steps=24, learning_rate=2e-3, warmup=4),))
+    weights = fit(recipe, data, tmp_path / "run")
+    losses = _losses(tmp_path / "run")
+    assert len(losses) == 6
+    assert losses[-1] < 0.8 * losses[0]
+    build_network("mobilenet_fpn", BODY_18, **recipe.network_options).load_weights(weights)
+    saved = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert saved["phases"][0]["steps"] == 24
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_stopped(
+    data: Path, tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CutOffError(Exception):
+        """Stands for the kill."""
+
+    def cut_off(self: object, epoch: int, logs: dict | None = None) -> None:
+        if epoch == 1:
+            raise CutOffError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks.TerminateOnNaN, "on_epoch_begin", cut_off, raising=False)
+        with pytest.raises(CutOffError):
+            fit(recipe, data, tmp_path / "run")
+    assert len(_losses(tmp_path / "run")) == 1
+    fit(recipe, data, tmp_path / "run")
+    assert len(_losses(tmp_path / "run")) == 2, "the first epoch was not trained again"
+    assert len(_losses(tmp_path / "run", phase=1)) == 1
+
+
+def test_a_finished_run_started_again_returns_the_same_weights(data: Path, tmp_path: Path, recipe: Recipe) -> None:
+    recipe = dataclasses.replace(recipe, phases=recipe.phases[:1])
+    first = fit(recipe, data, tmp_path / "run").read_bytes()
+    again = fit(recipe, data, tmp_path / "run")
+    assert len(_losses(tmp_path / "run")) == 2
+    assert len(first) == len(again.read_bytes())
+
+
+def test_frozen_layers_keep_their_weights_and_the_others_learn(data: Path, tmp_path: Path, recipe: Recipe) -> None:
+    recipe = dataclasses.replace(recipe, phases=recipe.phases[:1])
+    keras.utils.set_random_seed(5)
+    before = build_network("mobilenet_fpn", BODY_18, **recipe.network_options)
+    before.save_weights(tmp_path / "initial.weights.h5")
+    weights = fit(recipe, data, tmp_path / "run", initial=tmp_path / "initial.weights.h5")
+    after = build_network("mobilenet_fpn", BODY_18, **recipe.network_options)
+    after.load_weights(weights)
+    for name, learns in (("stem", False), ("block_16_project_bn", False), ("heatmap_prior", False), ("wide_2", True)):
+        layer = name if not learns else "wide_2_pointwise"
+        same = all(
+            np.array_equal(a, b)
+            for a, b in zip(before.get_layer(layer).get_weights(), after.get_layer(layer).get_weights(), strict=True)
+        )
+        assert same is not learns, layer
+
+
+def test_rates_slow_down_the_layers_they_name() -> None:
+    slow, fast = keras.Variable([1.0], name="trunk_kernel"), keras.Variable([1.0], name="head_kernel")
+    optimizer = LayerwiseAdamW(0.1, weight_decay=0.0, rates=(("trunk", 0.1),))
+    optimizer.apply([np.ones(1, np.float32)] * 2, [slow, fast])
+    assert 1 - float(slow[0]) == pytest.approx(0.1 * (1 - float(fast[0])), rel=1e-3)
+
+
+def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
+    schedule = WarmupCosine(1.0, warmup=10, steps=110)
+    rates = [float(schedule(step)) for step in (0, 9, 60, 110, 500)]
+    assert rates == pytest.approx([0.1, 1.0, 0.505, 0.01, 0.01], abs=0.01)
+
+
+def test_intermediate_stages_of_the_papers_network_are_supervised() -> None:
+    recipe = load_recipe("smoke")
+    network = build_network("openpose_vgg19", BODY_18, block_width=4, stage_width=4)
+    training = FieldsTraining(network, BODY_18, 8, recipe.targets, recipe.losses)
+    labels = {
+        "keypoints": np.zeros((1, 2, 18, 3), np.float32),
+        "sizes": np.zeros((1, 2), np.float32),
+        "ignored": np.zeros((1, 1, 3, 2), np.float32),
+        "keypoint_weights": np.ones((1, 18), np.float32),
+        "limb_weights": np.ones((1, 19), np.float32),
+    }
+    images = np.zeros((1, 64, 64, 3), np.uint8)
+    predicted = training(images)
+    whole = float(training.compute_loss(images, labels, predicted))
+    last = {key: predicted[key] for key in ("heatmaps", "pafs")}
+    assert whole > float(training.compute_loss(images, labels, last)) > 0
+
+
+def test_missing_data_is_refused_by_name(tmp_path: Path, recipe: Recipe) -> None:
+    with pytest.raises(DatasetError, match=r"train\.json"):
+        fit(recipe, tmp_path, tmp_path / "run")
+
+
+def test_an_unknown_recipe_is_refused_with_the_known_names() -> None:
+    with pytest.raises(RecipeError, match="mobilenet_fpn, smoke"):
+        load_recipe("resnet")

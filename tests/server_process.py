@@ -1,0 +1,89 @@
+"""Servers in processes of their own, on loopback, for the end-to-end tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FAKE = ("-m", "tests.fake_server")
+REAL = ("-m", "shared.cli", "serve")
+START_SECONDS = 60
+
+
+class Server:
+    """A running server.
+
+    Attributes:
+        url: where it is.
+        seconds: how long it took to be ready.
+    """
+
+    def __init__(self, command: Sequence[str], env: dict[str, str]) -> None:
+        self.errors: list[str] = []
+        begin = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=os.environ | {"YAOP_PORT": "0", "PYTHONUNBUFFERED": "1"} | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read_errors, daemon=True)
+        self._reader.start()
+        watchdog = threading.Timer(START_SECONDS, self.process.kill)
+        watchdog.start()
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        watchdog.cancel()
+        self.seconds = time.monotonic() - begin
+        found = re.search(r"http://\S+:\d+", line)
+        assert found, f"the server did not start: {line!r} {''.join(self.errors)}"
+        self.url = found.group()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.url.rsplit(":", 1)[1])
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to stop, and wait. Gives its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(30)
+        self._reader.join(5)
+        return code
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr
+        self.errors += self.process.stderr
+
+
+@contextmanager
+def running(*command: str, **env: str) -> Iterator[Server]:
+    """A server that is stopped at the end of the block; `env` are settings without their prefix, as in ``port``."""
+    server = Server(command, {f"YAOP_{name.upper()}": value for name, value in env.items()})
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.wait(30)
+
+
+def run_yaop(
+    *arguments: str | Path, cwd: Path | None = None, stdin: int = subprocess.DEVNULL, **env: str
+) -> subprocess.CompletedProcess[bytes]:
+    """One ``yaop`` command to its end."""
+    paths = os.environ | {"PYTHONPATH": str(ROOT)} | {f"YAOP_{name.upper()}": value for name, value in env.items()}
+    command = [sys.executable, "-m", "shared.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd or ROOT, env=paths, capture_output=True, timeout=120, stdin=stdin, check=False)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_are_those_of_the_documentation() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.engine) == ("127.0.0.1", 8000, "auto")
+    assert settings.model == ("mobilenet_fpn",)
+    assert settings.max_body_bytes == 25_000_000
+    assert settings.max_pixels == 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOST", ""),
+        ("PORT", "70000"),
+        ("PORT", "http"),
+        ("ENGINE", "onnx"),
+        ("MODEL", " , "),
+        ("MODELS_DIR", "/no/such/folder"),
+        ("THREADS", "-1"),
+        ("WORKERS", "0"),
+        ("BATCH_SIZE", "0"),
+        ("QUEUE_SIZE", "0"),
+        ("DEADLINE", "0"),
+        ("DEADLINE", "nan"),
+        ("MAX_BODY_BYTES", "a lot"),
+        ("MAX_BODY_BYTES", "0"),
+        ("MAX_PIXELS", "-5"),
+        ("MAX_BATCH_IMAGES", "0"),
+        ("SHUTDOWN_TIMEOUT", "soon"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_value_fails_with_the_name_of_its_setting(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"YAOP_{name}", value)
+    with pytest.raises(SettingsError) as failure:
+        load_settings()
+    assert str(failure.value).startswith(f"YAOP_{name}={value}")
+    assert "\n" not in str(failure.value)
+
+
+def test_all_wrong_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YAOP_PORT", "x")
+    monkeypatch.setenv("YAOP_ENGINE", "y")
+    with pytest.raises(SettingsError) as failure:
+        load_settings()
+    assert "YAOP_PORT=x" in str(failure.value)
+    assert "YAOP_ENGINE=y" in str(failure.value)
+
+
+def test_flags_win_over_the_environment_and_the_environment_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("YAOP_PORT=1001\nYAOP_HOST=0.0.0.0\nYAOP_LOG_LEVEL=debug\nOTHER=1\n")
+    monkeypatch.setenv("YAOP_PORT", "1002")
+    monkeypatch.setenv("YAOP_HOST", "127.0.0.2")
+    settings = load_settings(port=1003, host=None)
+    assert (settings.port, settings.host, settings.log_level) == (1003, "127.0.0.2", "debug")
+
+
+def test_a_flag_is_checked_like_a_variable() -> None:
+    with pytest.raises(SettingsError, match="YAOP_PORT=99999"):
+        load_settings(port=99999)
+
+
+def test_sizes_may_have_units_and_choices_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YAOP_MAX_BODY_BYTES", "10MB")
+    monkeypatch.setenv("YAOP_LOG_LEVEL", "WARNING")
+    settings = load_settings()
+    assert (settings.max_body_bytes, settings.log_level) == (10_000_000, "warning")
+
+
+def test_several_models_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YAOP_MODEL", "a, b,a,")
+    assert load_settings().model == ("a", "b")
+
+
+def test_an_empty_models_dir_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YAOP_MODELS_DIR", "")
+    assert load_settings().models_dir is None
