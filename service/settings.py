@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     )
     batch_size: int = Field(8, ge=1, le=256, description="Most pictures in one engine call (litert: always 1).")
     queue_size: int = Field(64, ge=1, le=100_000, description="Most pictures in progress; more get a 503.")
-    deadline: float = Field(20.0, gt=0, le=3600, description="Seconds a picture may take before it gets a 503.")
+    deadline: float = Field(30.0, gt=0, le=3600, description="Seconds a picture may take before it gets a 503.")
     max_body_bytes: ByteSize = Field(ByteSize(25_000_000), ge=1, description="Largest request body, e.g. 25MB.")
     max_pixels: int = Field(50_000_000, ge=1, description="Largest picture, in pixels (width x height).")
     max_batch_images: int = Field(32, ge=1, le=10_000, description="Most pictures in one POST /pose/batch.")

@@ -116,23 +116,23 @@ def assemble(
 
 def _candidates(
     peaks: NDArray[np.float32], limb_scores: NDArray[np.float32], skeleton: Skeleton, options: AssemblyOptions
-) -> list[_Link]:
-    """Every possible limb, by limb and then by falling score."""
+) -> list[tuple[int, int, int, float]]:
+    """Every possible limb (limb, first slot, second slot, score), by limb and then by falling score."""
     usable = peaks[..., 2] > options.min_peak_score
     firsts, seconds = np.array(skeleton.limbs).T
     possible = (limb_scores > options.min_limb_score) & usable[firsts][:, :, None] & usable[seconds][:, None, :]
     limb, first, second = np.nonzero(possible)
     scores = limb_scores[limb, first, second]
     order = np.lexsort((-scores, limb))
-    columns = (column[order].tolist() for column in (limb, first, second, scores))
-    return [_Link(*values) for values in zip(*columns, strict=True)]
+    return list(zip(*(column[order].tolist() for column in (limb, first, second, scores)), strict=True))
 
 
-def _match(candidates: list[_Link]) -> list[_Link]:
+def _match(candidates: list[tuple[int, int, int, float]]) -> list[_Link]:
     """Join each slot at most once per limb."""
     matched: list[_Link] = []
-    for _, group in groupby(candidates, key=itemgetter(0)):
-        matched += _Matching(list(group)).links()
+    for limb, group in groupby(candidates, key=itemgetter(0)):
+        scores = {(first, second): score for _, first, second, score in group}
+        matched += [_Link(limb, *ends, scores[ends]) for ends in _Matching(scores).pairs()]
     return matched
 
 
@@ -141,53 +141,66 @@ class _Matching:
 
     Where limbs of a type cross, a wrong limb that ends in another one's field can score a hair more than the
     right ones and would leave both their other ends alone; taking the right two instead is worth more. Scores
-    count cubed, so that two doubtful limbs do not push out a sure one.
+    count squared, so that two doubtful limbs do not push out a sure one.
     """
 
-    def __init__(self, candidates: list[_Link]) -> None:
-        """Match `candidates` of one limb, which are sorted by falling score."""
-        self._worth = {(link.first, link.second): link.score**3 for link in candidates}
-        self._candidates = candidates
+    def __init__(self, scores: dict[tuple[int, int], float]) -> None:
+        """Match the candidates (first slot, second slot): score, which are sorted by falling score."""
+        self._worth = {ends: score**2 for ends, score in scores.items()}
         self._partners: dict[int, list[int]] = {}
         self._taken: dict[int, int] = {}
         self._takes: dict[int, int] = {}
-        for link in candidates:
-            self._partners.setdefault(link.first, []).append(link.second)
-            if link.first not in self._takes and link.second not in self._taken:
-                self._join(link.first, link.second)
+        for first, second in scores:
+            self._partners.setdefault(first, []).append(second)
+            if first not in self._takes and second not in self._taken:
+                self._join(first, second)
         for _ in range(_MAX_EXCHANGES):
-            if not any([self._exchange(link.first, link.second) for link in candidates]):
+            if not sum(self._exchange(*ends) for ends in self._worthwhile()):
                 break
 
-    def links(self) -> list[_Link]:
+    def pairs(self) -> list[tuple[int, int]]:
         """The limbs that are part of the matching."""
-        return [link for link in self._candidates if self._takes.get(link.first) == link.second]
+        return list(self._takes.items())
 
     def _join(self, first: int, second: int) -> None:
         self._takes[first], self._taken[second] = second, first
+
+    def _worthwhile(self) -> list[tuple[int, int]]:
+        """Candidates whose exchange could pay if the slot that loses by it got its best other partner."""
+        if len(self._worth) == len(self._takes):
+            return []
+        worth, taken = self._worth, self._taken
+        now = {first: worth[first, second] for first, second in self._takes.items()}
+        spare = {
+            first: max((worth[first, slot] for slot in slots[:2] if slot != self._takes.get(first)), default=0.0)
+            for first, slots in self._partners.items()
+        }
+        return [
+            (first, second)
+            for (first, second), value in worth.items()
+            if (loser := taken.get(second, first)) != first and value + spare[loser] > now[loser] + now.get(first, 0.0)
+        ]
 
     def _exchange(self, first: int, second: int) -> bool:
         """Take this limb and give the slot that loses `second` another one, if that is worth more than before."""
         loser, left = self._taken.get(second), self._takes.get(first)
         if loser is None or loser == first:
             return False
-        gain = self._value(first, second) - self._value(loser, second) - self._value(first, left)
-        others = [slot for slot in self._partners[loser][:2] if slot != second]  # best first
-        if not others or gain + self._value(loser, others[0]) <= _LEAST_GAIN:
-            return False
         free = next((slot for slot in self._partners[loser] if slot not in self._taken), None)
         instead = max((left, free), key=lambda slot: self._value(loser, slot))
-        if gain + self._value(loser, instead) <= _LEAST_GAIN:
+        before = self._value(loser, second) + self._value(first, left)
+        if self._value(first, second) + self._value(loser, instead) <= before + _LEAST_GAIN:
             return False
-        self._takes.pop(loser)
-        self._taken.pop(left, None)
+        del self._takes[loser]
+        if left is not None:
+            del self._taken[left]
         self._join(first, second)
-        if (loser, instead) in self._worth:
+        if instead is not None and (loser, instead) in self._worth:
             self._join(loser, instead)
         return True
 
     def _value(self, first: int, second: int | None) -> float:
-        return self._worth.get((first, second), 0.0)  # type: ignore[arg-type]
+        return 0.0 if second is None else self._worth.get((first, second), 0.0)
 
 
 def _grow(links: list[_Link], skeleton: Skeleton) -> list[_Part]:

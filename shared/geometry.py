@@ -97,8 +97,7 @@ def letterbox(region: Box, shape: Shape) -> Letterbox:
     """
     scale = min(shape[1] / region.width, shape[0] / region.height)
     size = tuple(
-        max(1, min(limit, round(side * scale)))
-        for side, limit in ((region.width, shape[1]), (region.height, shape[0]))
+        max(1, min(limit, round(side * scale))) for side, limit in ((region.width, shape[1]), (region.height, shape[0]))
     )
     return Letterbox(region, (size[0], size[1]), shape)
 

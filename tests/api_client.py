@@ -22,16 +22,21 @@ PNG = {"Content-Type": "image/png"}
 PROBLEM = "application/problem+json"
 
 
+def _settings(given: dict[str, Any]) -> Settings:
+    """A deadline that a busy machine keeps too, unless the test is about deadlines."""
+    return Settings(**{"deadline": 120, **given})
+
+
 def build(engine: DiscEngine | None = None, batch_limit: int = 8, **settings: Any) -> FastAPI:
     """The application on this engine."""
     repository = ModelRepository([fake_model(engine or DiscEngine(), batch_limit=batch_limit)])
-    return create_app(Settings(**settings), repository)
+    return create_app(_settings(settings), repository)
 
 
 @contextmanager
 def serving(engine: DiscEngine | None = None, **settings: Any) -> Iterator[TestClient]:
     """A client of a running application; it raises nothing that a real client would not see."""
-    app = create_app(Settings(**settings), fake_models(engine))
+    app = create_app(_settings(settings), fake_models(engine))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -42,11 +47,11 @@ async def serving_async(engine: DiscEngine | None = None, **settings: Any) -> As
     app = build(engine, **settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://yaop", timeout=30) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://yaop", timeout=120) as client:
             yield client
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until something that other threads or tasks bring about is so."""
     end = time.monotonic() + seconds
     while not condition():

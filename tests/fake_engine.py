@@ -58,7 +58,7 @@ class DiscEngine:
     def fields(self, images: NDArray[np.uint8]) -> Fields:
         self.calls.append(images.shape)
         self.entered.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(120)
         if self.failure is not None:
             raise self.failure
         heatmaps = np.zeros((len(images), images.shape[1] // STRIDE, images.shape[2] // STRIDE, 18), np.float32)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import json
 import pkgutil
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,15 @@ from shared.errors import YaopError
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
+
+
+class EngineChoice(StrEnum):
+    """Engines by name, for the command line."""
+
+    AUTO = "auto"
+    LITERT = "litert"
+    TENSORFLOW = "tensorflow"
+
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate and export pose networks.")
 
@@ -75,33 +84,72 @@ def fit(
 
 
 @app.command()
+def export(
+    weights: Annotated[Path, typer.Argument(help="Weights of a run, *.weights.h5.")],
+    destination: Annotated[Path, typer.Argument(help="Folder of the bundle to write.")],
+    version: Annotated[str, typer.Option(help="Version written into the bundle.")],
+    recipe: RecipeOption = "mobilenet_fpn",
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: the network's.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence written into the bundle.")] = "Apache-2.0",
+    replace: Annotated[bool, typer.Option(help="Overwrite an existing bundle.")] = False,
+) -> None:
+    """Write a model bundle: SavedModel, LiteRT file, manifest, model card."""
+    from shared.bundle import Manifest
+    from shared.skeleton import get_skeleton
+    from trainer.decoding import DecodeOptions
+    from trainer.export import export_bundle, listed_shapes
+    from trainer.models.registry import get_network
+
+    if not weights.is_file():
+        raise typer.BadParameter(f"{weights} does not exist", param_hint="WEIGHTS")
+    chosen = load_recipe(recipe)
+    network = get_network(chosen.network)
+    model = network.build(get_skeleton(chosen.skeleton), **chosen.network_options)
+    model.load_weights(weights)
+    manifest = Manifest(
+        name=name or chosen.network,
+        version=version,
+        skeleton=chosen.skeleton,
+        stride=network.stride,
+        shapes=listed_shapes(),
+        max_peaks=DecodeOptions().max_peaks,
+        licence=licence,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        architecture=chosen.network,
+    )
+    bundle = export_bundle(model, manifest, destination, replace)
+    typer.echo(f"wrote {bundle.path}")
+
+
+@app.command()
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="Folder of a model bundle.")],
     annotations: Annotated[Path, typer.Option(help="COCO keypoint JSON.")],
     images: Annotated[Path, typer.Option(help="Folder of its pictures.")],
-    resolution: Annotated[list[int], typer.Option(help="Long side of the network input; may be repeated.")] = [  # noqa: B006
-        256,
-        384,
-        512,
-    ],
-    engine: Annotated[str, typer.Option(help="auto, litert or tensorflow.")] = "auto",
+    resolution: Annotated[
+        list[int] | None, typer.Option(help="Long side of the network input; may be repeated. [256, 384, 512]")
+    ] = None,
+    engine: Annotated[EngineChoice, typer.Option(help="What runs the network.")] = EngineChoice.AUTO,
     flip: Annotated[bool, typer.Option(help="Test-time flip.")] = False,
-    output: Annotated[Path | None, typer.Option("--json", help="Write the results here too.")] = None,
+    record: Annotated[
+        str | None, typer.Option(help="Write the results into the bundle, under this name of the data.")
+    ] = None,
 ) -> None:
     """Measure COCO keypoint AP of a bundle, through the code that serves."""
     from shared.bundle import load_bundle
     from shared.inference.engine import load_engine
     from shared.inference.estimator import PoseEstimator
     from trainer.evaluation import evaluate as run_evaluation
+    from trainer.evaluation import record_accuracy
 
     model = load_bundle(bundle)
-    estimator = PoseEstimator(load_engine(model, engine), model.skeleton)
-    typer.echo("resolution   AP    AP50   AP75   AP M   AP L   AR    images")
+    estimator = PoseEstimator(load_engine(model, engine.value), model.skeleton)
+    typer.echo("resolution     AP   AP50   AP75   AP M   AP L     AR  images")
     rows = []
-    for side in resolution:
+    for side in resolution or [256, 384, 512]:
         result = run_evaluation(estimator, annotations, images, resolution=side, flip=flip)
         scores = (result.ap, result.ap50, result.ap75, result.ap_medium, result.ap_large, result.ar)
-        typer.echo(f"{side:10d} " + " ".join(f"{score:6.3f}" for score in scores) + f" {result.images:6d}")
-        rows.append(result.to_json())
-    if output is not None:
-        output.write_text(json.dumps(rows, indent=2) + "\n")
+        typer.echo(f"{side:10d} " + " ".join(f"{score:6.3f}" for score in scores) + f"  {result.images:6d}")
+        rows.append(result)
+    if record is not None:
+        record_accuracy(model, rows, record)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from shared.bundle import AccuracyRow, Bundle, write_bundle
 from shared.images import decode_image
 from shared.inference.estimator import PoseEstimator, PoseOptions
 from shared.schema import to_coco
 from trainer.data.coco import DatasetError
+from trainer.model_card import model_card
 
 MAX_DETECTIONS = 20  # per picture, as COCO's keypoint evaluation counts them
 
@@ -33,10 +37,6 @@ class Accuracy:
     ap_medium: float
     ap_large: float
     ar: float
-
-    def to_json(self) -> dict[str, float | int]:
-        """Rounded plain values."""
-        return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
 def evaluate(
@@ -104,3 +104,25 @@ def _score(truth: COCO, detections: list[dict[str, Any]], resolution: int) -> Ac
         run.summarize()
     ap, ap50, ap75, medium, large, ar = (float(value) for value in np.asarray(run.stats)[:6])
     return Accuracy(len(truth.imgs), resolution, ap, ap50, ap75, medium, large, ar)
+
+
+def record_accuracy(bundle: Bundle, results: Sequence[Accuracy], dataset: str) -> None:
+    """Write results into a bundle's manifest and model card, in place of those for the same data.
+
+    Args:
+        bundle: rewritten on disk; the model itself stays as it is.
+        results: one for each resolution.
+        dataset: how the data is named in the accuracy table.
+    """
+    kept = [row for row in bundle.manifest.accuracy if row.dataset != dataset]
+    rows = [AccuracyRow(dataset=dataset, **_rounded(result)) for result in results]
+    manifest = bundle.manifest.model_copy(update={"accuracy": (*kept, *rows)})
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / bundle.manifest.name
+        shutil.copytree(bundle.path, source)
+        (source / "model_card.md").write_text(model_card(manifest), "utf-8")
+        write_bundle(bundle.path, manifest, source, replace=True)
+
+
+def _rounded(result: Accuracy) -> dict[str, Any]:
+    return {name: round(value, 4) for name, value in asdict(result).items()}

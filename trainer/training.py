@@ -73,9 +73,17 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         super().__init__(*args, **kwargs)
         self.rates = rates
 
+    def build(self, variables: list[Any]) -> None:
+        """Make the optimiser's own variables, and look up each variable's factor."""
+        super().build(variables)
+        self._factors = [
+            next((rate for prefix, rate in self.rates if variable.path.startswith(prefix)), 1.0)
+            for variable in variables
+        ]
+
     def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
         """One AdamW update of one variable."""
-        factor = next((rate for prefix, rate in self.rates if variable.path.startswith(prefix)), 1.0)
+        factor = self._factors[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * factor)
 
 
@@ -107,8 +115,17 @@ class AverageWeights(keras.callbacks.Callback):
     def __init__(self, network: keras.Model, path: Path, decay: float, every: int) -> None:
         super().__init__()
         self.network, self.path, self.decay, self.every = network, path, decay, every
-        self.average = [np.array(w) for w in network.get_weights()]
+        self.average: list[Any] = []
         self.updates = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Start from the present weights, or from the average that a run cut off has left."""
+        current = self.network.get_weights()
+        if self.path.exists():
+            self.network.load_weights(self.path)
+            self.updates = round(10 / (1 - self.decay))
+        self.average = [np.array(weight) for weight in self.network.get_weights()]
+        self.network.set_weights(current)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Fold the present weights in."""
@@ -163,7 +180,7 @@ def fit(recipe: Recipe, data: Path, run: Path, *, initial: Path | None = None) -
         recipe: what to train.
         data: folder that the recipe's sources are relative to.
         run: the run's folder: `recipe.json`, and per phase a log, a backup to resume from and the weights at
-            its end; `average.weights.h5` is the running average.
+            its end; `average_N.weights.h5` is the running average of phase N.
         initial: weights to start a new run from.
 
     Returns:
@@ -200,7 +217,9 @@ def _fit_phase(
     """Train one phase; returns its averaged weights."""
     epochs = max(1, phase.steps // recipe.checkpoint_every)
     training.build((None, recipe.pipeline.side, recipe.pipeline.side, 3))
-    average = AverageWeights(training.network, run / "average.weights.h5", recipe.average_decay, recipe.average_every)
+    average = AverageWeights(
+        training.network, run / f"average_{number}.weights.h5", recipe.average_decay, recipe.average_every
+    )
     start = _resume_epoch(run, number) * recipe.checkpoint_every
     stream = batches(sources, recipe.pipeline, training.skeleton, seed=recipe.seed * 1000 + number, start=start)
     training.fit(

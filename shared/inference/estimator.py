@@ -151,8 +151,9 @@ def average_mirrored(fields: Fields, skeleton: Skeleton) -> Fields:
     """
     order, signs = skeleton.paf_flips
     heatmaps = fields.heatmaps[1:, :, ::-1, list(skeleton.flips)]
-    pafs = fields.pafs[1:, :, ::-1, list(order)] * np.array(signs, np.float32)
-    return Fields((fields.heatmaps[:1] + heatmaps) / 2, (fields.pafs[:1] + pafs) / 2)
+    pafs = fields.pafs[1:, :, ::-1, list(order)] * np.array(signs)
+    means = (fields.heatmaps[:1] + heatmaps) / 2, (fields.pafs[:1] + pafs) / 2
+    return Fields(*(mean.astype(np.float32) for mean in means))
 
 
 def _region(width: int, height: int, roi: Box | None) -> Box:

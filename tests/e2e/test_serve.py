@@ -25,13 +25,21 @@ PICTURE = photos.encode(discs(640, 480, person_at(300, 200)), "jpeg")
 
 
 def pose(url: str, data: bytes = PICTURE, query: str = "") -> httpx.Response:
-    return httpx.post(f"{url}/pose{query}", content=data, headers=JPEG, timeout=60)
+    return httpx.post(f"{url}/pose{query}", content=data, headers=JPEG, timeout=120)
+
+
+def wait_for_pictures(url: str, count: int) -> None:
+    """Until so many pictures are in progress."""
+    deadline = time.monotonic() + 60
+    while f"yaop_pictures_in_progress {count}.0" not in httpx.get(f"{url}/metrics", timeout=60).text:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_requests_in_progress_are_answered_before_the_server_stops() -> None:
-    with running(*FAKE, "1.5") as server, ThreadPoolExecutor() as pool:
+    with running(*FAKE, "3", deadline="100") as server, ThreadPoolExecutor() as pool:
         answers = [pool.submit(pose, server.url) for _ in range(2)]
-        time.sleep(0.7)
+        wait_for_pictures(server.url, 2)
         server.process.send_signal(signal.SIGTERM)
         assert [answer.result().status_code for answer in answers] == [200, 200]
         assert server.stop() == 0
@@ -44,7 +52,7 @@ def test_an_idle_server_stops_at_once_and_quietly(number: int) -> None:
         assert pose(server.url).status_code == 200
         begin = time.monotonic()
         assert server.stop(number) == 0
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 25  # it waits for requests for 30 s
     assert "Traceback" not in "".join(server.errors)
 
 
@@ -105,14 +113,14 @@ def test_the_body_limit_holds_on_the_wire(limited: Any, chunked: bool, extra: in
             yield data[start : start + 50_000]
 
     content = pieces() if chunked else data
-    response = httpx.post(f"{limited.url}/pose", content=content, headers=JPEG, timeout=30)
+    response = httpx.post(f"{limited.url}/pose", content=content, headers=JPEG, timeout=120)
     assert response.status_code == status
     if status == 413:
         assert response.headers["content-type"] == PROBLEM
 
 
 def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(limited: Any) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", limited.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", limited.port, timeout=60)
     connection.putrequest("POST", "/pose")
     connection.putheader("Content-Type", "image/jpeg")
     connection.putheader("Content-Length", "200001")
@@ -124,7 +132,9 @@ def test_a_body_announced_as_too_large_is_refused_before_it_is_sent(limited: Any
 def test_a_client_that_hangs_up_half_way_through_its_body_harms_nobody(limited: Any) -> None:
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", limited.port)) as client:
-            client.sendall(b"POST /pose HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\nabc")
+            client.sendall(
+                b"POST /pose HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n\r\nabc"
+            )
     assert pose(limited.url).status_code == 200
     assert "500" not in httpx.get(f"{limited.url}/metrics").text.split("yaop_requests_total")[-1].splitlines()[0]
 
@@ -137,13 +147,15 @@ def test_garbage_instead_of_http_harms_nobody(limited: Any) -> None:
 
 
 def test_a_client_that_hangs_up_frees_its_place() -> None:
-    with running(*FAKE, "1", queue_size="1", log_format="json") as server:
+    with running(*FAKE, "3", queue_size="1") as server:
         with socket.create_connection(("127.0.0.1", server.port)) as client:
-            head = f"POST /pose HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(PICTURE)}\r\n\r\n"
+            head = (
+                f"POST /pose HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(PICTURE)}\r\n\r\n"
+            )
             client.sendall(head.encode() + PICTURE)
-            time.sleep(0.4)
+            wait_for_pictures(server.url, 1)
             assert pose(server.url).status_code == 503
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while pose(server.url).status_code == 503:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -198,9 +210,16 @@ def test_flip_agrees_with_the_plain_estimate(real: Any, astronaut_jpeg: bytes) -
 
 
 def test_the_real_server_starts_in_seconds_without_tensorflow(real: Any) -> None:
-    maps = Path(f"/proc/{real.process.pid}/maps").read_text()
-    assert "tensorflow/" not in maps
-    assert real.seconds < 20  # about 2 s on an idle machine
+    assert "tensorflow/" not in Path(f"/proc/{real.process.pid}/maps").read_text()
+    assert real.cpu_seconds_to_start < 6  # about 1.5; the time on the clock is that of whatever else runs here
+
+
+def test_the_real_server_needs_less_than_500_mb(real: Any, astronaut_jpeg: bytes) -> None:
+    for query in ("", "?resolution=fast", "?resolution=accurate", "?flip=true", "?draw=true"):
+        assert pose(real.url, astronaut_jpeg, query).status_code == 200
+    status = Path(f"/proc/{real.process.pid}/status").read_text()
+    (peak,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    assert peak < 500_000
 
 
 def test_a_tampered_bundle_stops_the_start_with_the_files_name(tmp_path: Path, shipped_bundle: Bundle) -> None:

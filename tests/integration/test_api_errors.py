@@ -84,7 +84,9 @@ def test_a_corrupt_image(client: TestClient) -> None:
     assert_problem(client.post("/pose", content=png_header(100, 100), headers=PNG), 400, "corrupt-image", "corrupt")
 
 
-@pytest.mark.parametrize("declared", ["text/plain", "application/json", "application/x-www-form-urlencoded", "video/mp4"])
+@pytest.mark.parametrize(
+    "declared", ["text/plain", "application/json", "application/x-www-form-urlencoded", "video/mp4"]
+)
 def test_a_wrong_content_type_is_told_the_accepted_ones(client: TestClient, declared: str) -> None:
     response = client.post("/pose", content=PICTURE, headers={"Content-Type": declared})
     problem = assert_problem(response, 415, "unsupported-media-type", declared, "image/jpeg", "multipart/form-data")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
-from service.settings import SettingsError
+from service.app import create_app
+from service.settings import SettingsError, load_settings
 from tests.api_client import JPEG, build, metric, serving
 from tests.fake_engine import SHAPES, DiscEngine, discs, person_at
 from tests.photos import encode
@@ -27,7 +30,12 @@ def test_the_models_are_listed_with_their_engines() -> None:
 def test_a_model_shows_its_manifest_and_how_to_draw_its_skeleton() -> None:
     with serving() as client:
         model = client.get("/models/discs").json()
-    assert (model["name"], model["skeleton"], model["stride"], model["licence"]) == ("discs", "body_18", 4, "Apache-2.0")
+    assert (model["name"], model["skeleton"], model["stride"], model["licence"]) == (
+        "discs",
+        "body_18",
+        4,
+        "Apache-2.0",
+    )
     assert [tuple(shape) for shape in model["shapes"]] == list(SHAPES)
     topology = model["topology"]
     assert topology["keypoints"][:2] == ["nose", "neck"]
@@ -131,7 +139,7 @@ def test_openapi_has_a_real_example_for_every_answer() -> None:
         for status, response in responses.items():
             if status == "200":
                 continue
-            (media, content), = response["content"].items()
+            ((media, content),) = response["content"].items()
             assert media == "application/problem+json"
             for example in content["examples"].values():
                 assert example["value"]["status"] == int(status)
@@ -182,16 +190,11 @@ def test_the_pages_refer_to_nothing_outside() -> None:
 
 
 def test_a_model_that_is_not_there_stops_the_start(tmp_path: Any) -> None:
-    from service.app import create_app
-    from service.settings import Settings
-
-    app = create_app(Settings(model=("no_such_model",), models_dir=tmp_path))
+    app = create_app(load_settings(model="no_such_model", models_dir=tmp_path))
 
     async def start() -> None:
         async with app.router.lifespan_context(app):
             pytest.fail("it started")
-
-    import asyncio
 
     with pytest.raises(SettingsError, match=r"YAOP_MODEL=no_such_model"):
         asyncio.run(start())
@@ -200,7 +203,5 @@ def test_a_model_that_is_not_there_stops_the_start(tmp_path: Any) -> None:
 def test_the_application_can_be_started_twice() -> None:
     app = build()
     for _ in range(2):
-        from starlette.testclient import TestClient
-
         with TestClient(app) as client:
             assert client.post("/pose", content=PICTURE, headers=JPEG).status_code == 200

@@ -28,7 +28,9 @@ def assert_found(frame: dict[str, Any], expected: Points, within: float = 1.0) -
 
 def jpeg_with_orientation(image: Any, orientation: int) -> bytes:
     jpeg = encode(image, "jpeg")
-    tiff = b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([orientation, 0, 0, 0]) + b"\0" * 4
+    tiff = (
+        b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00" + bytes([orientation, 0, 0, 0]) + b"\0" * 4
+    )
     payload = b"Exif\x00\x00" + tiff
     return jpeg[:2] + b"\xff\xe1" + (len(payload) + 2).to_bytes(2, "big") + payload + jpeg[2:]
 
@@ -197,7 +199,12 @@ def test_timings_say_where_the_time_went() -> None:
 
 @pytest.mark.parametrize(
     ("query", "accept", "kind"),
-    [("?draw=true", "*/*", "jpeg"), ("?draw=true", "image/png", "png"), ("", "image/jpeg", "jpeg"), ("", "image/png", "png")],
+    [
+        ("?draw=true", "*/*", "jpeg"),
+        ("?draw=true", "image/png", "png"),
+        ("", "image/jpeg", "jpeg"),
+        ("", "image/png", "png"),
+    ],
 )
 def test_an_overlay_is_the_picture_with_the_people_drawn_on_it(query: str, accept: str, kind: str) -> None:
     with serving() as client:

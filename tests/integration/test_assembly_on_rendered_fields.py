@@ -78,8 +78,11 @@ def share_inside(first: Array, second: Array, reach: float) -> Array:
 def are_apart(one: Array, other: Array) -> bool:
     """Joints of a type 4 strides apart; limbs of a type at most cross.
 
-    Limbs overlap in parallel when they touch at under 30 degrees, or when half of one lies within the other.
+    Limbs overlap in parallel when they touch at under 30 degrees, or when half of one lies within the other. Half of
+    a limb whose other end is hidden must not lie on another's: nothing in the fields would tell whose that is.
     """
+    if _stub_on_limb(one, other) or _stub_on_limb(other, one):
+        return False
     both = (one[:, 2] > 0) & (other[:, 2] > 0)
     if (np.linalg.norm(one[both, :2] - other[both, :2], axis=-1) < LEAST_DISTANCE).any():
         return False
@@ -89,6 +92,18 @@ def are_apart(one: Array, other: Array) -> bool:
     ways = [limb[:, 1] - limb[:, 0] for limb in (first, second)]
     cosine = np.abs((ways[0] * ways[1]).sum(-1)) / (np.linalg.norm(ways[0], axis=-1) * np.linalg.norm(ways[1], axis=-1))
     return not ((inside > 0) & (cosine > PARALLEL) | (inside > 0.5)).any()
+
+
+def _stub_on_limb(one: Array, other: Array) -> bool:
+    """Whether a keypoint of `one` that lost its limb lies on the limb of this type of `other`."""
+    whole = (other[LIMBS][..., 2] > 0).all(axis=1)
+    reach = half_width(other) + STRIDE
+    for end in (0, 1):
+        lone = whole & (one[LIMBS[:, end], 2] > 0) & (one[LIMBS[:, 1 - end], 2] == 0)
+        stubs = one[LIMBS[lone, end], None, :2].repeat(2, axis=1)
+        if (share_inside(stubs, other[LIMBS[lone], :2], reach) > 0).any():
+            return True
+    return False
 
 
 def random_crowd(generator: np.random.Generator, number: int, shape: tuple[int, int]) -> Array:

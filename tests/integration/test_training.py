@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import keras
@@ -17,7 +18,7 @@ from tests import photos
 from trainer.cli import RecipeError, load_recipe
 from trainer.data.coco import DatasetError
 from trainer.models.registry import build_network
-from trainer.recipe import Phase, Recipe
+from trainer.recipe import Recipe
 from trainer.training import FieldsTraining, LayerwiseAdamW, WarmupCosine, fit
 
 
@@ -39,70 +40,91 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def recipe() -> Recipe:
-    return load_recipe("smoke")
+class CutOffError(Exception):
+    """Stands for the kill."""
 
 
-def _losses(run: Path, phase: int = 0) -> list[float]:
+def _cut_off(self: object, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    if epoch == 2:
+        raise CutOffError
+
+
+def _losses(run: Path, phase: int) -> list[float]:
     with (run / f"log_{phase}.csv").open() as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-def test_training_lowers_the_loss_and_writes_weights_that_load(data: Path, tmp_path: Path, recipe: Recipe) -> None:
-    recipe = dataclasses.replace(recipe, phases=(Phase(steps=24, learning_rate=2e-3, warmup=4),))
-    weights = fit(recipe, data, tmp_path / "run")
-    losses = _losses(tmp_path / "run")
-    assert len(losses) == 6
-    assert losses[-1] < 0.8 * losses[0]
-    build_network("mobilenet_fpn", BODY_18, **recipe.network_options).load_weights(weights)
-    saved = json.loads((tmp_path / "run" / "recipe.json").read_text())
-    assert saved["phases"][0]["steps"] == 24
+class CutOffRun(NamedTuple):
+    """A smoke run that was cut off after two epochs of its first phase, and started again."""
+
+    folder: Path
+    initial: Path
+    final: Path
+    epochs_before: int
 
 
-def test_a_run_that_was_cut_off_goes_on_where_it_stopped(
-    data: Path, tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class CutOffError(Exception):
-        """Stands for the kill."""
-
-    def cut_off(self: object, epoch: int, logs: dict | None = None) -> None:
-        if epoch == 1:
-            raise CutOffError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(keras.callbacks.TerminateOnNaN, "on_epoch_begin", cut_off, raising=False)
-        with pytest.raises(CutOffError):
-            fit(recipe, data, tmp_path / "run")
-    assert len(_losses(tmp_path / "run")) == 1
-    fit(recipe, data, tmp_path / "run")
-    assert len(_losses(tmp_path / "run")) == 2, "the first epoch was not trained again"
-    assert len(_losses(tmp_path / "run", phase=1)) == 1
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    smoke = load_recipe("smoke")
+    return dataclasses.replace(smoke, phases=(dataclasses.replace(smoke.phases[0], steps=16), smoke.phases[1]))
 
 
-def test_a_finished_run_started_again_returns_the_same_weights(data: Path, tmp_path: Path, recipe: Recipe) -> None:
-    recipe = dataclasses.replace(recipe, phases=recipe.phases[:1])
-    first = fit(recipe, data, tmp_path / "run").read_bytes()
-    again = fit(recipe, data, tmp_path / "run")
-    assert len(_losses(tmp_path / "run")) == 2
-    assert len(first) == len(again.read_bytes())
-
-
-def test_frozen_layers_keep_their_weights_and_the_others_learn(data: Path, tmp_path: Path, recipe: Recipe) -> None:
-    recipe = dataclasses.replace(recipe, phases=recipe.phases[:1])
+@pytest.fixture(scope="module")
+def run(data: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> CutOffRun:
+    folder = tmp_path_factory.mktemp("training")
+    initial = folder / "initial.weights.h5"
     keras.utils.set_random_seed(5)
-    before = build_network("mobilenet_fpn", BODY_18, **recipe.network_options)
-    before.save_weights(tmp_path / "initial.weights.h5")
-    weights = fit(recipe, data, tmp_path / "run", initial=tmp_path / "initial.weights.h5")
-    after = build_network("mobilenet_fpn", BODY_18, **recipe.network_options)
-    after.load_weights(weights)
-    for name, learns in (("stem", False), ("block_16_project_bn", False), ("heatmap_prior", False), ("wide_2", True)):
-        layer = name if not learns else "wide_2_pointwise"
-        same = all(
-            np.array_equal(a, b)
-            for a, b in zip(before.get_layer(layer).get_weights(), after.get_layer(layer).get_weights(), strict=True)
-        )
-        assert same is not learns, layer
+    build_network("mobilenet_fpn", BODY_18, **recipe.network_options).save_weights(initial)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.callbacks.TerminateOnNaN, "on_epoch_begin", _cut_off, raising=False)
+        with pytest.raises(CutOffError):
+            fit(recipe, data, folder / "run", initial=initial)
+    before = len(_losses(folder / "run", 0))
+    final = fit(recipe, data, folder / "run", initial=initial)
+    return CutOffRun(folder / "run", initial, final, before)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_cut_off_goes_on_where_it_stopped(run: CutOffRun) -> None:
+    assert run.epochs_before == 2
+    assert len(_losses(run.folder, 0)) == 4, "the first two epochs were not trained again"
+    assert len(_losses(run.folder, 1)) == 1
+
+
+@pytest.mark.slow
+def test_training_lowers_the_loss(run: CutOffRun) -> None:
+    losses = _losses(run.folder, 0)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.slow
+def test_the_resolved_recipe_is_saved_with_the_run(run: CutOffRun, recipe: Recipe) -> None:
+    saved = json.loads((run.folder / "recipe.json").read_text())
+    assert saved == json.loads(json.dumps(recipe.to_json()))
+
+
+@pytest.mark.slow
+def test_layers_frozen_in_the_first_phase_keep_their_weights_and_the_others_learn(
+    run: CutOffRun, recipe: Recipe
+) -> None:
+    before, after = (build_network("mobilenet_fpn", BODY_18, **recipe.network_options) for _ in range(2))
+    before.load_weights(run.initial)
+    after.load_weights(run.folder / "phase_0.weights.h5")
+    for name, learns in (("stem", False), ("block_16_project_bn", False), ("wide_2_pointwise", True)):
+        weights = zip(before.get_layer(name).get_weights(), after.get_layer(name).get_weights(), strict=True)
+        assert all(np.array_equal(a, b) for a, b in weights) is not learns, name
+
+
+@pytest.mark.slow
+def test_a_finished_run_started_again_gives_the_same_weights(run: CutOffRun, data: Path, recipe: Recipe) -> None:
+    networks = []
+    for _ in range(2):
+        networks.append(build_network("mobilenet_fpn", BODY_18, **recipe.network_options))
+        networks[-1].load_weights(run.final)
+        assert fit(recipe, data, run.folder) == run.final
+    for first, second in zip(networks[0].get_weights(), networks[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert len(_losses(run.folder, 0)) == 4
 
 
 def test_rates_slow_down_the_layers_they_name() -> None:

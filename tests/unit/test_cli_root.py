@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import sys
 from importlib.metadata import EntryPoint
 from types import ModuleType
@@ -21,7 +22,7 @@ def fail() -> None:
 
 
 def lazy() -> None:
-    import a_package_that_is_not_installed  # noqa: F401  # pyright: ignore[reportMissingImports]
+    importlib.import_module("a_package_that_is_not_installed")
 
 
 def stop() -> None:

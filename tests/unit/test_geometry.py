@@ -21,7 +21,7 @@ def _listed_shapes() -> tuple[Shape, ...]:
 
 
 SHAPES = _listed_shapes()
-PICTURES = [(640, 480), (480, 640), (1920, 1080), (333, 500), (97, 61), (4032, 3024), (384, 384), (385, 289)]
+PICTURES = [(640, 480), (480, 640), (1920, 1080), (333, 500), (97, 61), (2016, 1512), (384, 384), (385, 289)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -54,15 +54,15 @@ def test_the_region_fills_the_input_without_leaving_it(shape: Shape, size: tuple
 
 
 def _blob(width: int, height: int, center: NDArray[np.floating], sigma: float) -> NDArray[np.uint8]:
-    y, x = np.mgrid[:height, :width]
-    value = np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / (2 * sigma**2))
-    return np.repeat(np.round(255 * value).astype(np.uint8)[..., None], 3, axis=2)
+    column, row = (
+        np.exp(-((np.arange(n) - c) ** 2) / (2 * sigma**2)) for n, c in ((width, center[0]), (height, center[1]))
+    )
+    return np.repeat(np.round(255 * np.outer(row, column)).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _centroid(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.floating]:
     weight = image[: size[1], : size[0], 0].astype(float)
-    y, x = np.mgrid[: size[1], : size[0]]
-    return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+    return np.array([weight.sum(axis=0) @ np.arange(size[0]), weight.sum(axis=1) @ np.arange(size[1])]) / weight.sum()
 
 
 @pytest.mark.parametrize("long_side", [128, 384, 1024])

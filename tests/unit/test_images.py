@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import io
 import random
 import struct
@@ -158,14 +159,18 @@ def test_the_first_frame_of_an_animation_is_taken() -> None:
         np.testing.assert_array_equal(decode_image(data), gradient())
 
 
-def test_animation_chunks_in_the_wrong_order_are_not_shown_to_the_decoder() -> None:
-    """OpenCV 5.0 ends the process on this: a frame's data where the picture was never begun."""
-    first, second = Image.fromarray(gradient()), Image.new("RGB", (40, 24), (3, 4, 5))
-    data = bytearray(encoded(first, "PNG", save_all=True, append_images=[second]))
-    for name in (b"fcTL", b"IDAT"):
-        at = data.index(name)
-        data[at : at + 4] = name.swapcase()[:1] + name[1:]
-    assert kind_of(bytes(data)) == "corrupt"
+# Found by mutation: the control chunk of the first frame is damaged.
+BROKEN_ANIMATION = (
+    "iVBORw0KGgoAAAANSUhEUgAAACgAAAAYCAIAAAAH5iiXAAAACGFjVEwAAAACAAAAAPONk3AAAAAaZGNUTAAAAAAAAAAoAAAAGAAA"
+    "AAAAAAAAAAAAAQAAoZ2VaAAAAEZJREFUeJxjZGBgYMWG2GgpzsbAwMLAyTAggIWBa6AsHvUx3Swe9fHwt3jkBfWQ9fF/ci0esj4e"
+    "ehaPvKAe9THdLB5p2QkAk38DARUZM1EAAAAaZmNUTAAAAAEAAAAoAAAAGAAAAAAAAAAAAAAAAQAAOu5/vAAAAC1mZEFUAAAAAnic"
+    "7c1BEQAwCACgObV/ZVN4fqAAkdVIwj9ZxWKxWCwWi8XiFQOjrQA8ZJFUkwAAAABJRU5ErkJggg=="
+)
+
+
+def test_a_broken_animation_does_not_end_the_process() -> None:
+    """OpenCV 5.0's reader of animated PNGs crashes on this file; it must not get to see it as one."""
+    assert decode_image(base64.b64decode(BROKEN_ANIMATION)).shape == (24, 40, 3)
 
 
 def test_empty_input() -> None:
@@ -177,8 +182,8 @@ def test_empty_input() -> None:
     [
         (encoded(gradient(), "GIF"), "GIF"),
         (encoded(gradient(), "TIFF"), "TIFF"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "HEIC images are not accepted; convert the picture to JPEG"),
-        (b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1", "AVIF images are not accepted; convert the picture to JPEG"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "HEIC images .* convert the picture to JPEG"),
+        (b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1", "AVIF images .* convert the picture to JPEG"),
         (b"\x00\x00\x00\x18ftypisom", "not an image"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt ", "not an image"),
         (b"BMW is a maker of motor cars", "not an image"),

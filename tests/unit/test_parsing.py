@@ -7,7 +7,8 @@ from shared.geometry import Box
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("fast", 256), ("Balanced", 384), ("accurate", 512), ("128", 128), (" 1024 ", 1024), (300, 300)]
+    ("text", "expected"),
+    [("fast", 256), ("Balanced", 384), ("accurate", 512), ("128", 128), (" 1024 ", 1024), (300, 300)],
 )
 def test_a_resolution_is_a_name_or_a_number_of_pixels(text: object, expected: int) -> None:
     assert parse_resolution(text) == expected

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def nobody() -> People:
     return People.none(BODY_18)
 
 
-def frame(people: People, **changes: object) -> dict[str, object]:
+def frame(people: People, **changes: Any) -> dict[str, Any]:
     built = frame_from_people(people, BODY_18, 640, 480, MODEL, {"engine": 19.43219}, **changes)
     return json.loads(built.model_dump_json())
 

@@ -10,7 +10,10 @@ from shared.skeleton import BODY_18, COCO_17_KEYPOINTS, body18_to_coco17, coco17
 
 def test_body_18_has_openposes_coco_order() -> None:
     sides = {"R": "right", "L": "left"}
-    openpose = "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar"
+    openpose = (
+        "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist "
+        "RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar"
+    )
     names = [
         name.lower() if name in ("Nose", "Neck") else f"{sides[name[0]]}_{name[1:].lower()}"
         for name in openpose.split()

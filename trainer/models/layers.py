@@ -30,14 +30,21 @@ class ResizeLike(layers.Layer):
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """Resize ``inputs[0]`` (channels last) with half-pixel centres."""
         source, reference = inputs
-        height, width = ops.shape(reference)[1:3]
-        resized = ops.image.resize(source, (height, width), interpolation="bilinear")
-        return ops.cast(resized, self.compute_dtype)
+        return ops.cast(_resize(source, ops.shape(reference)[1:3]), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Spatial size of the second input, channels of the first."""
         source, reference = input_shape
         return (*reference[:3], source[3])
+
+
+def _resize(source: Tensor, size: Any) -> Tensor:
+    if keras.backend.backend() == "tensorflow":
+        # Keras' own resize compares the size with numbers, which fails while it is unknown.
+        import tensorflow as tf
+
+        return tf.image.resize(source, size, method="bilinear")
+    return ops.image.resize(source, size, interpolation="bilinear")
 
 
 def conv_bn(
