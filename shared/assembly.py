@@ -22,8 +22,9 @@ class People(NamedTuple):
 
     Attributes:
         keypoints: float32 ``[N, K, 3]``: x, y, score; all three are 0 where a keypoint is absent.
-        scores: float32 ``[N]`` in 0..1: sum of the scores of COCO's 17 keypoints over 17. The sum ranks
-            people better than the mean, which favours fragments with a few sure keypoints.
+        scores: float32 ``[N]`` in 0..1: sum of the squared scores of COCO's 17 keypoints over 17. A sum ranks
+            people better than a mean, which favours fragments with a few sure keypoints; squares, so that
+            many doubtful keypoints don't make a person.
     """
 
     keypoints: NDArray[np.float32]
@@ -242,7 +243,8 @@ def _to_people(parts: list[_Part], peaks: NDArray[np.float32], skeleton: Skeleto
     for row, part in zip(slots, parts, strict=True):
         row[list(part.slots.keys())] = list(part.slots.values())
     keypoints = peaks[np.arange(skeleton.num_keypoints), slots] * (slots >= 0)[..., None]
-    scores = keypoints[:, _scored_keypoints(skeleton), 2].sum(axis=1) / len(_scored_keypoints(skeleton))
+    scored = _scored_keypoints(skeleton)
+    scores = (keypoints[:, scored, 2] ** 2).sum(axis=1) / len(scored)
     order = np.argsort(-scores, kind="stable")
     return People(keypoints[order].astype(np.float32), scores[order].astype(np.float32))
 

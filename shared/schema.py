@@ -58,7 +58,7 @@ class Person(BaseModel):
     id: int | None = Field(
         default=None, description="The same for one person over a video or stream; null without tracking."
     )
-    score: float = Field(description="Sum of the scores of the 17 COCO keypoints over 17, 0 to 1.")
+    score: float = Field(description="Sum of the squared scores of the 17 COCO keypoints over 17, 0 to 1.")
     bbox: tuple[float, float, float, float] = Field(
         description="Tight box of the keypoints that are there: [x, y, width, height] in pixels."
     )

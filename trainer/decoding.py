@@ -40,7 +40,7 @@ class DecodeOptions:
     """
 
     max_peaks: int = 32
-    peak_threshold: float = 0.03
+    peak_threshold: float = 0.1
     limb_threshold: float = 0.05
     support: float = 0.7
     samples: int = 10

@@ -104,9 +104,8 @@ class _Graphs(tf.Module):
     def __init__(self, model: keras.Model, manifest: Manifest) -> None:
         super().__init__()
         self.weights = [variable.value for variable in model.variables]
-        self._network = lambda images: model(
-            images, training=False
-        )  # in a lambda, SavedModel does not trace its layers
+        # In a lambda, SavedModel does not trace the network's layers.
+        self._network = lambda images: model(images, training=False)
         self._skeleton = get_skeleton(manifest.skeleton)
         self._stride = manifest.stride
         self._options = DecodeOptions(
@@ -118,7 +117,8 @@ class _Graphs(tf.Module):
     def fields(self, images: Any) -> dict[str, Any]:
         """Heatmaps and PAFs of uint8 images ``[B, H, W, 3]``."""
         outputs = self._network(tf.cast(images, tf.float32))
-        return {name: outputs[name] for name in ("heatmaps", "pafs")}
+        # A network may regress its heatmaps without a squashing function; what is exported is in 0..1.
+        return {"heatmaps": tf.clip_by_value(outputs["heatmaps"], 0.0, 1.0), "pafs": outputs["pafs"]}
 
     def decode(self, heatmaps: Any, pafs: Any) -> dict[str, Any]:
         """Peaks and limb scores of fields."""

@@ -10,7 +10,10 @@ import keras
 import numpy as np
 import pytest
 
+from shared.bundle import Manifest
+from shared.inference.engine import load_engine
 from shared.skeleton import BODY_18
+from trainer.export import export_bundle
 from trainer.models.registry import NETWORKS, UnknownNetworkError, build_network, get_network
 from trainer.weights import save_weights
 
@@ -82,6 +85,24 @@ def test_a_saved_model_file_gives_the_same_fields(network: keras.Model, tmp_path
     other = keras.models.load_model(tmp_path / "network.keras")
     for key, expected in network(_images()).items():
         np.testing.assert_allclose(other(_images())[key], expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_exported_bundle_gives_the_same_fields_on_both_engines(
+    network: keras.Model, name: str, tmp_path: Path
+) -> None:
+    manifest = Manifest(
+        name=name, version="1", skeleton="body_18", stride=get_network(name).stride, shapes=(IMAGE,), max_peaks=8,
+        licence="none", created="2026-01-01T00:00:00+00:00", architecture=name,
+    )  # fmt: skip
+    bundle = export_bundle(network, manifest, tmp_path / name)
+    images = _images(1).astype(np.uint8)
+    expected = network(images.astype(np.float32))
+    for engine in (load_engine(bundle, "litert"), load_engine(bundle, "tensorflow")):
+        fields = engine.fields(images)
+        scale = max(1.0, float(np.abs(expected["pafs"]).max()))
+        np.testing.assert_allclose(fields.heatmaps, np.clip(expected["heatmaps"], 0, 1), atol=0.01)
+        np.testing.assert_allclose(fields.pafs, expected["pafs"], atol=0.01 * scale)
 
 
 def test_the_picture_size_may_change_from_call_to_call(network: keras.Model) -> None:

@@ -19,7 +19,8 @@ from trainer.cli import RecipeError, load_recipe
 from trainer.data.coco import DatasetError
 from trainer.models.registry import build_network
 from trainer.recipe import Recipe
-from trainer.training import FieldsTraining, LayerwiseAdamW, WarmupCosine, fit
+from trainer.training import AverageWeights, FieldsTraining, LayerwiseAdamW, WarmupCosine, fit
+from trainer.weights import save_weights
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,18 @@ def test_a_finished_run_started_again_gives_the_same_weights(run: CutOffRun, dat
     for first, second in zip(networks[0].get_weights(), networks[1].get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
     assert len(_losses(run.folder, 0)) == 4
+
+
+def test_the_average_goes_on_from_the_one_that_a_run_cut_off_has_left(tmp_path: Path) -> None:
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, name="dense")])
+    network.set_weights([np.array([[4.0]])])
+    save_weights(network, tmp_path / "average.weights.h5")
+    network.set_weights([np.array([[2.0]])])
+    average = AverageWeights(network, tmp_path / "average.weights.h5", decay=0.5, every=1)
+    average.on_train_begin()
+    average.on_train_batch_end(0)
+    assert float(average.average[0][0, 0]) == pytest.approx(3.0)
+    assert float(network.get_weights()[0][0, 0]) == 2.0, "the network itself goes on from its own backup"
 
 
 def test_rates_slow_down_the_layers_they_name() -> None:

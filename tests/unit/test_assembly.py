@@ -126,13 +126,13 @@ def one_person() -> Arrays:
     return peaks, limbs
 
 
-def test_the_score_is_the_sum_over_cocos_keypoints_by_17() -> None:
+def test_the_score_is_the_sum_of_squares_over_cocos_keypoints_by_17() -> None:
     peaks, limbs = one_person()
-    np.testing.assert_allclose(assemble(peaks, limbs, BODY_18).scores, [0.5])
+    np.testing.assert_allclose(assemble(peaks, limbs, BODY_18).scores, [0.25])
     peaks[NECK, 0, 2] = 1.0
-    np.testing.assert_allclose(assemble(peaks, limbs, BODY_18).scores, [0.5])
-    peaks[NOSE, 0, 2] = 0.84
-    np.testing.assert_allclose(assemble(peaks, limbs, BODY_18).scores, [0.52])
+    np.testing.assert_allclose(assemble(peaks, limbs, BODY_18).scores, [0.25])
+    peaks[NOSE, 0, 2] = 0.9
+    np.testing.assert_allclose(assemble(peaks, limbs, BODY_18).scores, [(16 * 0.25 + 0.81) / 17], rtol=1e-6)
 
 
 def test_of_two_limbs_to_one_keypoint_the_better_wins() -> None:
@@ -206,9 +206,9 @@ def test_near_copies_are_dropped_and_neighbours_kept() -> None:
     limbs[:, 1, 1] = 0.9
     peaks[:, 1] = peaks[:, 0] + [2, 1, -0.1]
     people = assemble(peaks, limbs, BODY_18)
-    np.testing.assert_allclose(people.scores, [0.5])
+    np.testing.assert_allclose(people.scores, [0.25])
     peaks[:, 1] = peaks[:, 0] + [60, 0, -0.1]
-    np.testing.assert_allclose(assemble(peaks, limbs, BODY_18).scores, [0.5, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(assemble(peaks, limbs, BODY_18).scores, [0.25, 0.16], rtol=1e-6)
 
 
 def test_a_child_in_front_of_an_adult_is_kept() -> None:

@@ -58,7 +58,7 @@ def sample_affine(
     if box is not None:
         person = max(box[2], box[3], 1.0)
         scale = float(np.clip(scale, options.person_side[0] / person, options.person_side[1] / person))
-        center = box[:2] + box[2:] / 2
+        center = box[:2] + box[2:] * rng.uniform(0.3, 0.7, 2)
     angle = np.deg2rad(np.clip(rng.normal(0, options.rotation / 2), -options.rotation, options.rotation))
     mirror = bool(rng.random() < options.flip)
     linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

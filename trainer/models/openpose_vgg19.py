@@ -57,7 +57,7 @@ def build_openpose_vgg19(
     for stage in range(HEATMAP_STAGES):
         x = layers.Concatenate(name=f"heatmap_{stage}_in")([features, pafs[-1], *heatmaps[-1:]])
         heatmaps.append(_stage(x, f"heatmap_{stage}", skeleton.num_keypoints, block_width, 4 * stage_width))
-    # The paper regresses heatmaps without a squashing function; the exported ones are cut to 0..1.
+    # The paper regresses heatmaps without a squashing function; the export cuts them to 0..1.
     outputs = {f"pafs_{i}": as_float32(x, f"pafs_{i}") for i, x in enumerate(pafs[:-1])}
     outputs |= {f"heatmaps_{i}": as_float32(x, f"heatmaps_{i}") for i, x in enumerate(heatmaps[:-1])}
     outputs |= {"pafs": as_float32(pafs[-1], "pafs"), "heatmaps": as_float32(heatmaps[-1], "heatmaps")}
