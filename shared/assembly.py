@@ -5,7 +5,7 @@ The arrays are small and sparse, so numpy only picks the candidates; the rest ru
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -68,12 +68,11 @@ class _Link(NamedTuple):
     score: float
 
 
-@dataclass
+@dataclass(eq=False)
 class _Part:
-    """A person in the making: keypoint type -> slot, and the sum of the scores of its links."""
+    """A person in the making: keypoint type -> slot."""
 
-    slots: dict[int, int] = field(default_factory=dict[int, int])
-    strength: float = 0.0
+    slots: dict[int, int]
 
 
 @lru_cache(maxsize=16)
@@ -228,14 +227,11 @@ def _join(owners: dict[tuple[int, int], _Part], link: _Link, ends: tuple[int, in
         return
     parts = [part or _Part({node[0]: node[1]}) for part, node in zip(found, nodes, strict=True)]
     keep, gone = parts
-    if keep is not gone:
-        if keep.slots.keys() & gone.slots.keys():
-            return
-        keep.slots.update(gone.slots)
-        keep.strength += gone.strength
-        for node in keep.slots.items():
-            owners[node] = keep
-    keep.strength += link.score
+    if keep.slots.keys() & gone.slots.keys():  # also if they are one and the same
+        return
+    keep.slots.update(gone.slots)
+    for node in keep.slots.items():
+        owners[node] = keep
 
 
 def _to_people(parts: list[_Part], peaks: NDArray[np.float32], skeleton: Skeleton) -> People:

@@ -23,7 +23,9 @@ Tensor = Any
 _STEEP = 1e8  # turns a difference into a step of 0 or 1 once it is clipped
 _TIE_STEP = 2e-7  # just above float32's resolution at 1.0, so that no two cells of a window are equal
 _NMS_WINDOW = 5
-_BLOCK = 2  # two peaks are never closer than 3 cells, so a block of 2 x 2 holds one at most
+_SHARP_WINDOW = 3
+_SHARPNESS = 0.2
+_BLOCK = 2  # two peaks are never neighbours, so a block of 2 x 2 holds one at most
 _LARGEST_SHIFT = 0.75  # cells that refinement may move a peak by
 
 
@@ -123,18 +125,40 @@ def _break_ties(maps: Tensor, grid: _Grid) -> Tensor:
 
 
 def _find_peaks(heatmaps: Tensor, grid: _Grid, options: DecodeOptions) -> tuple[Tensor, Tensor]:
-    """The best maxima of each type: cells float32 ``[B, K, P, 2]`` (x, y) and scores ``[B, K, P]``, 0 where empty."""
+    """The best maxima of each type: cells float32 ``[B, K, P, 2]`` (x, y) and scores ``[B, K, P]``, 0 where empty.
+
+    A smooth peak is sought in the blurred map within a wide window, since what is left of noise on a large person's
+    flat top must not count twice. A sharp one, a small person's, is sought in the map as it is within a narrow
+    window, since a large person's flank close by would hide it.
+    """
     blurred = _blur(heatmaps)
-    candidates = ops.relu(heatmaps * _maxima(_break_ties(blurred, grid)))
+    sharp = _maxima(_break_ties(heatmaps, grid), _SHARP_WINDOW) * _sharp(heatmaps, _around(heatmaps))
+    smooth = _maxima(_break_ties(blurred, grid), _NMS_WINDOW) * (1.0 - _highest(sharp, _SHARP_WINDOW))
+    candidates = ops.relu(heatmaps * (sharp + smooth))
     scores, x, y = _top_cells(candidates, grid, options.max_peaks)
     cells = _refine(blurred, heatmaps, x, y, grid)
     return cells, scores * _step(scores - options.peak_threshold)
 
 
-def _maxima(maps: Tensor) -> Tensor:
+def _around(maps: Tensor) -> Tensor:
+    """Mean of the four neighbours of each cell of ``[B, h, w, K]``; beyond the edge there is nothing."""
+    cross = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
+    kernel = np.tile(cross[:, :, None, None], (1, 1, maps.shape[-1], 1))
+    return ops.depthwise_conv(maps, kernel, padding="same", data_format="channels_last")
+
+
+def _sharp(values: Tensor, around: Tensor) -> Tensor:
+    """1 where a value stands out from those around it, 0 elsewhere."""
+    return _step(values * (1.0 - _SHARPNESS) - around)
+
+
+def _highest(maps: Tensor, window: int) -> Tensor:
+    return ops.max_pool(maps, window, strides=1, padding="same", data_format="channels_last")
+
+
+def _maxima(maps: Tensor, window: int) -> Tensor:
     """1 at the maxima of their window and 0 elsewhere."""
-    highest = ops.max_pool(maps, _NMS_WINDOW, strides=1, padding="same", data_format="channels_last")
-    return ops.relu(1.0 - (highest - maps) * _STEEP)
+    return ops.relu(1.0 - (_highest(maps, window) - maps) * _STEEP)
 
 
 def _top_cells(candidates: Tensor, grid: _Grid, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -176,15 +200,19 @@ def _read(maps: Tensor, x: Tensor, y: Tensor, grid: _Grid) -> Tensor:
 def _refine(blurred: Tensor, heatmaps: Tensor, x: Tensor, y: Tensor, grid: _Grid) -> Tensor:
     """Sub-cell positions float32 ``[B, K, P, 2]`` of maxima: the top of a parabola through the logarithms.
 
-    That is exact for a Gaussian, blurred or not. At the border, where a neighbour is missing, the parabola goes
-    through the three outermost cells of the map as it was before the blur, which had to invent the neighbour.
+    That is exact for a Gaussian, blurred or not. The map as it was before the blur is used for sharp peaks, which
+    the blur mixes with what is beside them, and within two cells of the border, where the blur had to invent
+    neighbours; at the border itself the parabola goes through the three outermost cells.
     """
     inner_x, inner_y = ops.clip(x, 1, grid.width - 2), ops.clip(y, 1, grid.height - 2)
     cross_x = inner_x[..., None] + np.array([-1, 0, 1, 0, 0, 0], np.int32)
     cross_y = inner_y[..., None] + np.array([0, 0, 0, -1, 0, 1], np.int32)
-    at_border = ops.cast(ops.logical_or(inner_x != x, inner_y != y), "float32")[..., None]
+    off_border = ops.minimum(ops.minimum(x, grid.width - 1 - x), ops.minimum(y, grid.height - 1 - y))
     smooth, raw = (_read(maps, cross_x, cross_y, grid) for maps in (blurred, heatmaps))
-    values = ops.log(ops.maximum(smooth + (raw - smooth) * at_border, 1e-6))
+    around = (raw[..., 0] + raw[..., 2] + raw[..., 3] + raw[..., 5]) * 0.25
+    at_border = ops.relu(2.0 - ops.cast(off_border, "float32"))
+    as_it_was = ops.minimum(_sharp(raw[..., 1], around) + at_border, 1.0)[..., None]
+    values = ops.log(ops.maximum(smooth + (raw - smooth) * as_it_was, 1e-6))
     return ops.stack(
         [_vertex(values[..., :3], inner_x, x, grid.width), _vertex(values[..., 3:], inner_y, y, grid.height)], axis=-1
     )

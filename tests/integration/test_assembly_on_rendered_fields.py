@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ SHAPES = ((384, 512), (512, 512), (512, 384))
 LEAST_DISTANCE = 4 * STRIDE
 PARALLEL = np.cos(np.radians(30))
 OPTIONS = TargetOptions()
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a smaller seed is not a simpler crowd
 Array = NDArray[np.floating]
 
 # An upright person of height 1 about the hips: right side at negative x.
@@ -141,7 +142,7 @@ def furthest(one: Array, other: Array) -> float:
     return float(np.linalg.norm(one[present, :2] - other[present, :2], axis=-1).max())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 2**32 - 1), number=st.integers(0, 20), shape=st.sampled_from(SHAPES))
 def test_rendered_people_are_recovered_within_a_pixel_and_unmixed(
     seed: int, number: int, shape: tuple[int, int]
@@ -153,7 +154,7 @@ def test_rendered_people_are_recovered_within_a_pixel_and_unmixed(
         assert min(furthest(person, candidate) for candidate in found) < 1.0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, phases=PHASES)
 @given(
     seed=st.integers(0, 2**32 - 1),
     number=st.integers(1, 20),

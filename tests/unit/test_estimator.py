@@ -124,9 +124,10 @@ def _finish(people: NDArray[np.floating], prepared: Prepared, options: PoseOptio
 
 def test_weak_people_and_those_beyond_the_limit_are_left_out() -> None:
     prepared = prepare(picture(128, 96), PoseOptions(long_side=128), SHAPES)
-    people = random_people(5, np.zeros(2), np.array([127, 95]))  # scores 0.9, 0.7, 0.5, 0.3, 0.1
-    assert len(_finish(people, prepared, PoseOptions())) == 5
-    assert len(_finish(people, prepared, PoseOptions(min_score=0.4))) == 3
+    people = random_people(5, np.zeros(2), np.array([127, 95]))  # scores 0.81, 0.49, 0.25, 0.09, 0.01
+    assert len(_finish(people, prepared, PoseOptions(min_score=0))) == 5
+    assert len(_finish(people, prepared, PoseOptions())) == 4
+    assert len(_finish(people, prepared, PoseOptions(min_score=0.4))) == 2
     best = _finish(people, prepared, PoseOptions(max_people=2))
     np.testing.assert_allclose(best[:, 0, 2], [0.9, 0.7], atol=1e-6)
 
