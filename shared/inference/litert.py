@@ -21,11 +21,11 @@ from shared.geometry import Shape
 from shared.inference.engine import EngineError, Fields, PoseArrays, check_fields, check_images
 from shared.inference.tflite_file import TFLiteFile
 
-_MEMORY_KEPT = 300_000_000
+_MEMORY_KEPT = 220_000_000
 """Bytes that the loaded graphs may take together; a single one may take more."""
 
 _COPIES_OF_FILE = 3  # the file itself, and its float16 weights unpacked to float32
-_BYTES_PER_PIXEL = 400  # of the network input, for what lies between the layers
+_BYTES_PER_PIXEL = 300  # of the network input, for what lies between the layers
 
 
 class _Graph(NamedTuple):
@@ -77,9 +77,12 @@ class LiteRTEngine:
         return PoseArrays(*(_join(results, name) for name in PoseArrays._fields))
 
     def warm_up(self, shapes: Iterable[Shape]) -> None:
-        """Load the graphs of these shapes and run each once."""
+        """Load the graphs of these shapes, the first ones first, as far as memory goes, and run each once."""
         for height, width in shapes:
-            self.pose(np.zeros((1, height, width, 3), np.uint8))
+            image = np.zeros((1, height, width, 3), np.uint8)
+            if self._graphs and self._needed(check_images(image, self.shapes)) + self._used() > _MEMORY_KEPT:
+                return
+            self.pose(image)
 
     def close(self) -> None:
         """Let go of all graphs."""
@@ -96,14 +99,20 @@ class LiteRTEngine:
         """The graph that a signature belongs to, loaded if it is not."""
         index = self._file.signatures[signature]
         if index not in self._graphs:
-            content = self._file.only(index)
-            memory = _COPIES_OF_FILE * len(content) + _BYTES_PER_PIXEL * shape[0] * shape[1]
-            while self._graphs and memory + sum(graph.memory for graph in self._graphs.values()) > _MEMORY_KEPT:
+            memory = self._needed(shape)
+            while self._graphs and memory + self._used() > _MEMORY_KEPT:
                 self._graphs.popitem(last=False)
-            interpreter = self._interpreter(model_content=content, num_threads=self._threads)
+            interpreter = self._interpreter(model_content=self._file.only(index), num_threads=self._threads)
             self._graphs[index] = _Graph(interpreter, memory)
         self._graphs.move_to_end(index)
         return self._graphs[index]
+
+    def _needed(self, shape: Shape) -> int:
+        """Bytes that a graph of this shape takes, about."""
+        return _COPIES_OF_FILE * self._file.size + _BYTES_PER_PIXEL * shape[0] * shape[1]
+
+    def _used(self) -> int:
+        return sum(graph.memory for graph in self._graphs.values())
 
 
 def _read(path: Path) -> TFLiteFile:

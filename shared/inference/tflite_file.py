@@ -18,6 +18,7 @@ class TFLiteFile:
 
     Attributes:
         signatures: for each signature the index of its graph; several may share one.
+        size: bytes.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -29,6 +30,7 @@ class TFLiteFile:
         if content[4:8] != b"TFL3":
             raise ValueError("not a TFLite file")
         self._content = content
+        self.size = len(content)
         root = self._follow(0)
         self._graphs = self._vector(root, _MODEL_SUBGRAPHS)
         self._list = self._vector(root, _MODEL_SIGNATURES)

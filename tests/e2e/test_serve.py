@@ -181,7 +181,7 @@ def real(shipped_bundle: Bundle) -> Any:
 
 
 def test_a_cold_server_finds_the_person_in_a_photograph(real: Any, astronaut_jpeg: bytes) -> None:
-    frame = pose(real.url, astronaut_jpeg).json()
+    frame = pose(real.url, astronaut_jpeg, "?min_score=0.15").json()  # a rocket's tip looks a little like a face
     assert len(frame["people"]) == 1
     nose = frame["people"][0]["keypoints"]["nose"]
     assert (nose["x"], nose["y"]) == pytest.approx((223, 110), abs=20)
