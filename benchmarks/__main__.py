@@ -61,7 +61,12 @@ def _report(
     lines = [f"Machine: {_machine()}", "", "Network and decoder, one 288x384 input:", ""]
     lines += _table(engines)
     lines += ["", f"litert is {tensorflow.median / litert.median:.1f} times as fast as tensorflow.", ""]
-    lines += ["Networks alone, one 288x384 input, peers with random weights:", "", *_table(peers), ""]
+    lines += [
+        "In TensorFlow, one 288x384 input, peers with random weights and without decoding:",
+        "",
+        *_table(peers),
+        "",
+    ]
     lines += ["| people | found | network ms | decoding in the graph ms | assembly ms | share of the network |"]
     lines += ["|---|---|---|---|---|---|"]
     lines += [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from benchmarks.pictures import crowd
@@ -25,20 +24,14 @@ def compare_engines(bundle: Bundle, runs: int = 30) -> dict[str, Timing]:
 
 
 def compare_peers(bundle: Bundle, runs: int = 8) -> dict[str, Timing]:
-    """The networks alone, in LiteRT and in TensorFlow, at 288x384."""
-    import tensorflow as tf
-
+    """The networks in TensorFlow at 288x384; ours with its decoder, the others alone."""
     from benchmarks import peers
 
-    tf.config.threading.set_intra_op_parallelism_threads(os.cpu_count() or 1)
-    engine = load_engine(bundle, "litert")
+    engine = load_engine(bundle, "tensorflow")
     images = prepare(crowd(1), PoseOptions(LONG_SIDE), bundle.manifest.shapes).images
     shape = (images.shape[1], images.shape[2])
-    calls: dict[str, Callable[[], object]] = {
-        f"{bundle.manifest.name}, litert": lambda: engine.fields(images),
-    }
+    calls: dict[str, Callable[[], object]] = {bundle.manifest.name: lambda: engine.pose(images)}
     for build in (peers.lightweight_openpose, peers.openpose_vgg19):
         model = build()
-        calls[f"{model.name} shape, litert"] = peers.in_litert(model, shape)
-        calls[f"{model.name} shape, tensorflow"] = peers.in_tensorflow(model, shape)
+        calls[f"{model.name} shape"] = peers.in_tensorflow(model, shape)
     return side_by_side(calls, runs, warm_up=2)

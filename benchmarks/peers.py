@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -71,16 +70,3 @@ def in_tensorflow(model: keras.Model, shape: Shape) -> Callable[[], object]:
     function = tf.function(lambda images: model(images, training=False))
     images = tf.zeros((1, *shape, 3))
     return lambda: tf.nest.map_structure(lambda output: output.numpy(), function(images))
-
-
-def in_litert(model: keras.Model, shape: Shape) -> Callable[[], object]:
-    """One inference of the network in LiteRT, as a call without arguments."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    function = tf.function(lambda images: model(images, training=False))
-    concrete = function.get_concrete_function(tf.TensorSpec((1, *shape, 3), tf.float32))
-    content = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert()
-    interpreter = Interpreter(model_content=content, num_threads=tf.config.threading.get_intra_op_parallelism_threads())
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.zeros((1, *shape, 3), np.float32))
-    return interpreter.invoke

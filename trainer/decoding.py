@@ -41,11 +41,11 @@ class DecodeOptions:
         samples: points along a candidate limb at which the PAF is read.
     """
 
-    max_peaks: int = 32
+    max_peaks: int = 30
     peak_threshold: float = 0.1
     limb_threshold: float = 0.05
     support: float = 0.7
-    samples: int = 10
+    samples: int = 8
 
 
 @dataclass(frozen=True)
