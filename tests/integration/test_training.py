@@ -22,6 +22,9 @@ from trainer.recipe import Recipe
 from trainer.training import AverageWeights, FieldsTraining, LayerwiseAdamW, WarmupCosine, fit
 from trainer.weights import save_weights
 
+# The first test compiles two training steps; a machine that is busy with other things takes its time over them.
+pytestmark = pytest.mark.timeout(1200)
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
