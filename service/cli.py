@@ -16,17 +16,10 @@ import typer
 from service.parsing import RESOLUTION_VALUES, parse_resolution, parse_roi
 from shared.errors import YaopError
 from shared.geometry import Box
+from shared.inference.engine import EngineChoice
 from shared.inference.estimator import DEFAULT_MAX_PEOPLE, DEFAULT_MIN_SCORE, PoseOptions
 
 SOME_FAILED = 2
-
-
-class EngineChoice(StrEnum):
-    """What may run the network."""
-
-    AUTO = "auto"
-    LITERT = "litert"
-    TENSORFLOW = "tensorflow"
 
 
 class LayoutChoice(StrEnum):

@@ -5,25 +5,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shared.errors import YaopError
+from shared.inference.engine import EngineChoice
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
-
-
-class EngineChoice(StrEnum):
-    """Engines by name, for the command line."""
-
-    AUTO = "auto"
-    LITERT = "litert"
-    TENSORFLOW = "tensorflow"
-
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate and export pose networks.")
 

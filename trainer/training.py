@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from shared.files import atomic_write
 from shared.skeleton import Skeleton, get_skeleton
 from trainer.data.coco import load_records
 from trainer.data.pipeline import Batch, Source, batches
@@ -194,7 +195,8 @@ def fit(recipe: Recipe, data: Path, run: Path, *, initial: Path | None = None) -
     if initial is not None:
         network.load_weights(initial)
     run.mkdir(parents=True, exist_ok=True)
-    (run / "recipe.json").write_text(json.dumps(recipe.to_json(), indent=2))
+    with atomic_write(run / "recipe.json") as file:
+        file.write(json.dumps(recipe.to_json(), indent=2).encode())
     sources = load_sources(recipe, data)
     for number, phase in enumerate(recipe.phases):
         done = run / f"phase_{number}.weights.h5"

@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 from pydantic_core import to_json
 
-from service.files import atomic_write
 from shared.assembly import People
 from shared.drawing import draw_people
 from shared.errors import YaopError
+from shared.files import atomic_write
 from shared.images import RgbImage, encode_image
 from shared.schema import ModelRef, frame_from_people, to_coco, to_openpose
 from shared.skeleton import Skeleton

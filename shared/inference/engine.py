@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -15,6 +16,14 @@ from shared.errors import YaopError
 from shared.geometry import Shape
 
 EngineName = Literal["auto", "litert", "tensorflow"]
+
+
+class EngineChoice(StrEnum):
+    """Engines by name, for the command lines."""
+
+    AUTO = "auto"
+    LITERT = "litert"
+    TENSORFLOW = "tensorflow"
 
 
 class EngineError(YaopError):

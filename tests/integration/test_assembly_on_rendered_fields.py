@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shared.assembly import People, assemble, redundant_limbs
 from shared.skeleton import BODY_18
-
-pytest.importorskip("keras")
 from trainer.data.targets import TargetOptions, render_targets
 from trainer.decoding import decode
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.files import atomic_write
 from shared.errors import YaopError
+from shared.files import atomic_write
 
 
 def test_a_file_has_its_name_only_once_it_is_complete(tmp_path: Path) -> None:
