@@ -5,16 +5,17 @@ The arrays are small and sparse, so numpy only picks the candidates; the rest ru
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.skeleton import COCO_17_KEYPOINTS, Skeleton
+from shared.skeleton import Skeleton
 
 
 class People(NamedTuple):
@@ -41,13 +42,17 @@ class AssemblyOptions:
     """What counts as a person.
 
     Attributes:
-        min_peak_score: peaks at or under this score are not looked at.
+        levels: people are begun in rounds, each from the peaks over its level that no one has yet, so that doubtful
+            peaks don't come between sure ones.
+        min_peak_score: peaks at or under this score are not looked at. Those over it but under the level can only
+            extend a person.
         min_limb_score: candidate limbs at or under this score are not looked at.
         min_keypoints: people with fewer keypoints are dropped.
         min_person_score: people with a lower score are dropped.
         max_similarity: of two people more alike than this (OKS over their common keypoints) the weaker is dropped.
     """
 
+    levels: tuple[float, ...] = (0.3, 0.1)
     min_peak_score: float = 0.0
     min_limb_score: float = 0.0
     min_keypoints: int = 3
@@ -58,14 +63,26 @@ class AssemblyOptions:
 _MAX_EXCHANGES = 4
 _LEAST_GAIN = 1e-6
 
+_Node = tuple[int, int]  # keypoint type and slot
+
 
 class _Link(NamedTuple):
-    """One limb of one person: a slot of the limb's first keypoint joined to a slot of its second."""
+    """One limb, possible or of a person: a slot of the limb's first keypoint joined to a slot of its second.
+
+    Attributes:
+        weaker: score of the weaker of the two peaks.
+    """
 
     limb: int
     first: int
     second: int
     score: float
+    weaker: float
+
+    def ends(self, skeleton: Skeleton) -> tuple[_Node, _Node]:
+        """Both ends as keypoint type and slot."""
+        first, second = skeleton.limbs[self.limb]
+        return (first, self.first), (second, self.second)
 
 
 @dataclass(eq=False)
@@ -105,8 +122,13 @@ def assemble(
     Returns:
         People in the pixels of `peaks`, best first. Peaks that no limb attaches are left out.
     """
-    links = _match(_candidates(peaks, limb_scores, skeleton, options))
-    parts = [part for part in _grow(links, skeleton) if len(part.slots) >= options.min_keypoints]
+    possible = _candidates(peaks, limb_scores, skeleton, options)
+    parts: list[_Part] = []
+    for level in options.levels:
+        taken = {node for part in parts for node in part.slots.items()}
+        possible = [link for link in possible if taken.isdisjoint(link.ends(skeleton))]
+        begun = _grow(_match([link for link in possible if link.weaker > level]), skeleton)
+        parts += _extend([part for part in begun if len(part.slots) >= options.min_keypoints], possible, skeleton)
     if not parts:
         return People.none(skeleton)
     people = _to_people(parts, peaks, skeleton)
@@ -116,23 +138,26 @@ def assemble(
 
 def _candidates(
     peaks: NDArray[np.float32], limb_scores: NDArray[np.float32], skeleton: Skeleton, options: AssemblyOptions
-) -> list[tuple[int, int, int, float]]:
-    """Every possible limb (limb, first slot, second slot, score), by limb and then by falling score."""
+) -> list[_Link]:
+    """Every possible limb, by limb and then by falling score."""
     usable = peaks[..., 2] > options.min_peak_score
     firsts, seconds = np.array(skeleton.limbs).T
     possible = (limb_scores > options.min_limb_score) & usable[firsts][:, :, None] & usable[seconds][:, None, :]
     limb, first, second = np.nonzero(possible)
     scores = limb_scores[limb, first, second]
+    weaker = np.minimum(peaks[firsts[limb], first, 2], peaks[seconds[limb], second, 2])
     order = np.lexsort((-scores, limb))
-    return list(zip(*(column[order].tolist() for column in (limb, first, second, scores)), strict=True))
+    columns = (column[order].tolist() for column in (limb, first, second, scores, weaker))
+    return [_Link(*row) for row in zip(*columns, strict=True)]
 
 
-def _match(candidates: list[tuple[int, int, int, float]]) -> list[_Link]:
+def _match(candidates: list[_Link]) -> list[_Link]:
     """Join each slot at most once per limb."""
     matched: list[_Link] = []
-    for limb, group in groupby(candidates, key=itemgetter(0)):
-        scores = {(first, second): score for _, first, second, score in group}
-        matched += [_Link(limb, *ends, scores[ends]) for ends in _Matching(scores).pairs()]
+    for _, group in groupby(candidates, key=attrgetter("limb")):
+        links = {(link.first, link.second): link for link in group}
+        pairs = _Matching({ends: link.score for ends, link in links.items()}).pairs()
+        matched += [links[ends] for ends in pairs]
     return matched
 
 
@@ -210,18 +235,18 @@ def _grow(links: list[_Link], skeleton: Skeleton) -> list[_Part]:
     ones can, so they come last and best first, and one that would is dropped.
     """
     redundant = redundant_limbs(skeleton)
-    owners: dict[tuple[int, int], _Part] = {}
+    owners: dict[_Node, _Part] = {}
     for link in links:
         if link.limb not in redundant:
-            _join(owners, link, skeleton.limbs[link.limb], may_start=True)
+            _join(owners, link, skeleton, may_start=True)
     for link in sorted((link for link in links if link.limb in redundant), key=lambda link: -link.score):
-        _join(owners, link, skeleton.limbs[link.limb], may_start=False)
+        _join(owners, link, skeleton, may_start=False)
     return list({id(part): part for part in owners.values()}.values())
 
 
-def _join(owners: dict[tuple[int, int], _Part], link: _Link, ends: tuple[int, int], may_start: bool) -> None:
+def _join(owners: dict[_Node, _Part], link: _Link, skeleton: Skeleton, may_start: bool) -> None:
     """Add one limb: start a person, extend one or merge two; do nothing if they share a keypoint type."""
-    nodes = ((ends[0], link.first), (ends[1], link.second))
+    nodes = link.ends(skeleton)
     found = [owners.get(node) for node in nodes]
     if found[0] is None and found[1] is None and not may_start:
         return
@@ -234,22 +259,34 @@ def _join(owners: dict[tuple[int, int], _Part], link: _Link, ends: tuple[int, in
         owners[node] = keep
 
 
+def _extend(parts: list[_Part], possible: list[_Link], skeleton: Skeleton) -> list[_Part]:
+    """Give people the keypoints they lack from peaks that are free, surest limbs first; peaks may be weak ones."""
+    owners = {node: part for part in parts for node in part.slots.items()}
+    waiting = sorted(possible, key=lambda link: -link.score * math.sqrt(link.weaker))
+    while waiting:
+        left: list[_Link] = []
+        grown = False
+        for link in waiting:
+            first, second = link.ends(skeleton)
+            part, free = (owners.get(first), second) if first in owners else (owners.get(second), first)
+            if part is None:
+                left.append(link)
+            elif free not in owners and free[0] not in part.slots:
+                part.slots[free[0]], owners[free] = free[1], part
+                grown = True
+        waiting = left if grown else []
+    return parts
+
+
 def _to_people(parts: list[_Part], peaks: NDArray[np.float32], skeleton: Skeleton) -> People:
     slots = np.full((len(parts), skeleton.num_keypoints), -1)
     for row, part in zip(slots, parts, strict=True):
         row[list(part.slots.keys())] = list(part.slots.values())
     keypoints = peaks[np.arange(skeleton.num_keypoints), slots] * (slots >= 0)[..., None]
-    scored = _scored_keypoints(skeleton)
-    scores = (keypoints[:, scored, 2] ** 2).sum(axis=1) / len(scored)
+    # Derived keypoints (the neck) say nothing that their ends have not said.
+    scores = (keypoints[:, skeleton.labelled, 2] ** 2).mean(axis=1)
     order = np.argsort(-scores, kind="stable")
     return People(keypoints[order].astype(np.float32), scores[order].astype(np.float32))
-
-
-@lru_cache(maxsize=16)
-def _scored_keypoints(skeleton: Skeleton) -> list[int]:
-    """Keypoints that count for a person's score: COCO's, or all of them in a skeleton that has none of those."""
-    coco = [i for i, name in enumerate(skeleton.keypoints) if name in COCO_17_KEYPOINTS]
-    return coco or list(range(skeleton.num_keypoints))
 
 
 def _duplicates(people: People, skeleton: Skeleton, limit: float) -> NDArray[np.bool_]:

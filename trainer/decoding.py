@@ -42,7 +42,7 @@ class DecodeOptions:
     """
 
     max_peaks: int = 30
-    peak_threshold: float = 0.1
+    peak_threshold: float = 0.03
     limb_threshold: float = 0.05
     support: float = 0.7
     samples: int = 8
