@@ -1,13 +1,18 @@
-"""Rendered targets: heatmaps, PAFs and the loss mask."""
+"""Rendered targets: heatmaps and PAFs."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared.geometry import cell_to_input
 from shared.skeleton import BODY_18
-from trainer.data.targets import render_mask, render_targets
+from trainer.data.targets import DEFAULT_OPTIONS, render_targets
 
 SHAPE = (32, 48)
 STRIDE = 4
@@ -88,21 +93,78 @@ def test_a_larger_person_gets_a_wider_gaussian() -> None:
     assert large.sum() > 4 * small.sum()
 
 
-def test_the_mask_is_zero_inside_ignored_regions_and_one_elsewhere() -> None:
-    box = [[40, 20], [60, 0], [0, 40]]
-    mask = np.asarray(render_mask(np.array([[box]], np.float32), SHAPE, STRIDE))[0, ..., 0]
-    assert mask.shape == SHAPE
-    assert mask[int(40 / STRIDE), int(70 / STRIDE)] == 0
-    assert mask[0, 0] == 1
-    assert (mask == 0).sum() == pytest.approx(60 * 40 / STRIDE**2, rel=0.15)
+def _crowd(people: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    keypoints = np.zeros((2, people, 18, 3), np.float32)
+    keypoints[..., :2] = rng.uniform(-20, 220, (2, people, 1, 2)) + rng.normal(0, 30, (2, people, 18, 2))
+    keypoints[..., 2] = rng.integers(0, 3, (2, people, 18))
+    keypoints[0, 0, RIGHT_SHOULDER] = (60, 30, 2)
+    keypoints[0, 0, RIGHT_ELBOW] = (60, 90, 2)  # an upright limb
+    keypoints[0, 1, RIGHT_SHOULDER] = (20, 62, 2)
+    keypoints[0, 1, RIGHT_ELBOW] = (120, 62, 2)  # a level one
+    return keypoints, rng.uniform(30, 400, (2, people)).astype(np.float32)
 
 
-def test_the_mask_follows_a_rotated_region() -> None:
-    diamond = [[90, 20], [40, 40], [-40, 40]]
-    mask = np.asarray(render_mask(np.array([[diamond]], np.float32), SHAPE, STRIDE))[0, ..., 0]
-    assert mask[int(60 / STRIDE), int(90 / STRIDE)] == 0
-    assert mask[int(25 / STRIDE), int(60 / STRIDE)] == 1, "inside the diamond's bounding box, outside the diamond"
+def _expected_vector(keypoints: np.ndarray, sizes: np.ndarray, limb: tuple[int, int], cell: np.ndarray) -> np.ndarray:
+    """The PAF of one limb at one point, word by word: mean direction of the limbs whose rectangle holds it."""
+    found = list[np.ndarray]()
+    for person, size in zip(keypoints.astype(float), sizes, strict=True):
+        first, second = person[limb[0]], person[limb[1]]
+        along = second[:2] - first[:2]
+        length = np.hypot(*along)
+        width = np.clip(size * DEFAULT_OPTIONS.limb_half_width, *DEFAULT_OPTIONS.limb_bounds)
+        unit, offset = along / length, cell - first[:2]
+        position, distance = offset @ unit, abs(offset[0] * unit[1] - offset[1] * unit[0])
+        inside = -width / 2 <= position <= length + width / 2 and distance <= width
+        if first[2] > 0 and second[2] > 0 and inside:
+            found.append(unit)
+    return np.mean(found, axis=0) if found else np.zeros(2)
 
 
-def test_padding_of_the_region_list_masks_nothing() -> None:
-    assert np.asarray(render_mask(np.zeros((1, 5, 3, 2), np.float32), SHAPE, STRIDE)).min() == 1
+def test_a_crowds_pafs_are_at_each_cell_what_their_definition_says() -> None:
+    keypoints, sizes = _crowd(6, seed=1)
+    _, pafs = render_targets(keypoints, sizes, SHAPE, STRIDE, BODY_18)
+    pafs, wrong, full = np.asarray(pafs), 0, 0
+    for limb in (UPPER_ARM, 0, 12):
+        for row, column in np.ndindex(SHAPE):
+            cell = cell_to_input(np.array([column, row], float), STRIDE)
+            expected = _expected_vector(keypoints[0], sizes[0], BODY_18.limbs[limb], cell)
+            full += bool(expected.any())
+            wrong += not np.allclose(pafs[0, row, column, 2 * limb : 2 * limb + 2], expected, atol=1e-4)
+    assert full > 100
+    assert wrong <= 1, "but for a cell that rounding puts on the other side of an edge"
+
+
+def test_a_crowds_heatmaps_are_at_each_cell_what_their_definition_says() -> None:
+    keypoints, sizes = _crowd(6, seed=2)
+    heatmaps, _ = render_targets(keypoints, sizes, SHAPE, STRIDE, BODY_18)
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    x, y = cell_to_input(columns.astype(float), STRIDE), cell_to_input(rows.astype(float), STRIDE)
+    sigma = np.clip(sizes[1] * DEFAULT_OPTIONS.sigma, *DEFAULT_OPTIONS.sigma_bounds)
+    for k in (NOSE, NECK):
+        expected = np.zeros(SHAPE)
+        for person, width in zip(keypoints[1], sigma, strict=True):
+            squared = (x - person[k, 0]) ** 2 + (y - person[k, 1]) ** 2
+            expected = np.maximum(expected, (person[k, 2] > 0) * np.exp(-squared / (2 * width**2)))
+        np.testing.assert_allclose(np.asarray(heatmaps)[1, ..., k], expected, atol=1e-5)
+
+
+def test_jax_renders_what_tensorflow_renders(tmp_path: Path) -> None:
+    keypoints, sizes = _crowd(4, seed=3)
+    script = f"""
+import jax, numpy as np
+from shared.skeleton import BODY_18
+from trainer.data.targets import render_targets
+given = np.load("given.npz")
+render = jax.jit(lambda keypoints, sizes: render_targets(keypoints, sizes, {SHAPE}, {STRIDE}, BODY_18))
+heatmaps, pafs = render(given["keypoints"], given["sizes"])
+np.savez("rendered.npz", heatmaps=heatmaps, pafs=pafs)
+"""
+    np.savez(tmp_path / "given.npz", keypoints=keypoints, sizes=sizes)
+    root = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": root}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+    rendered = np.load(tmp_path / "rendered.npz")
+    heatmaps, pafs = render_targets(keypoints, sizes, SHAPE, STRIDE, BODY_18)
+    np.testing.assert_allclose(rendered["heatmaps"], heatmaps, atol=1e-5)
+    assert (np.abs(rendered["pafs"] - np.asarray(pafs)) > 1e-4).sum() <= 4
