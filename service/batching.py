@@ -101,6 +101,7 @@ class Batcher:
         self._observer = observer
         self._waiting: dict[Priority, deque[_Entry]] = {priority: deque() for priority in Priority}
         self._changed = threading.Condition()
+        self._tasks: deque[Callable[[], object]] = deque()
         self._closing = False
         self._seconds_per_input = 0.0
         self._thread = threading.Thread(target=self._work, name="yaop-engine", daemon=True)
@@ -159,6 +160,12 @@ class Batcher:
         except TimeoutError:
             raise self._late() from None
 
+    def run_between_calls(self, task: Callable[[], object]) -> None:
+        """Have the worker run `task` before its next engine call. What the task raises is logged."""
+        with self._changed:
+            self._tasks.append(task)
+            self._changed.notify()
+
     def close(self, timeout: float | None = None) -> bool:
         """Take nothing new, run what is waiting, stop. What is left after `timeout` seconds fails with Closed.
 
@@ -198,11 +205,14 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self.depth:
+                while not self.depth and not self._tasks:
                     if self._closing:
                         return
                     self._changed.wait()
-                group = self._take_group()
+                task = self._tasks.popleft() if self._tasks else None
+                group = [] if task else self._take_group()
+            if task:
+                _run_task(task)
             if group:
                 self._run_group(group)
 
@@ -250,6 +260,13 @@ class Batcher:
 def _stack(group: list[_Entry]) -> NDArray[np.uint8]:
     # A view of a lone input: copying it would only cost time.
     return group[0].image[None] if len(group) == 1 else np.stack([entry.image for entry in group])
+
+
+def _run_task(task: Callable[[], object]) -> None:
+    try:
+        task()
+    except Exception:  # the engines' calls go on
+        logger.exception("a task between engine calls failed")
 
 
 def _chained(error: BaseException) -> EngineFailed:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.settings import PREFIX, Settings, SettingsError
 from shared.bundle import Bundle, BundleError, find_bundle, load_bundle, shipped_models_dir
 from shared.geometry import Shape
-from shared.inference.engine import Engine, Fields, load_engine
+from shared.inference.engine import Engine, EngineError, Fields, load_engine
 from shared.inference.estimator import PoseOptions, average_mirrored
 from shared.schema import ModelRef
 from shared.skeleton import Skeleton
@@ -81,6 +81,20 @@ class LoadedModel:
     def warm_up(self) -> None:
         """Run the shapes of the default resolution once, so that the first request is not the slow one."""
         self.engine.warm_up(shapes_at(self.engine.shapes, PoseOptions().long_side))
+
+    def check(self) -> None:
+        """Run one empty picture and see that the results have the skeleton's form.
+
+        Raises:
+            EngineError: they have not.
+        """
+        height, width = shapes_at(self.engine.shapes, PoseOptions().long_side)[0]
+        arrays = self.engine.pose(np.zeros((1, height, width, 3), np.uint8))
+        expected = (self.skeleton.num_keypoints, self.skeleton.num_limbs)
+        found = (arrays.peaks.shape[1], arrays.limb_scores.shape[1])
+        if found != expected or not np.isfinite(arrays.peaks).all():
+            wanted = f"expected {expected[0]} keypoints and {expected[1]} limbs, got {found[0]} and {found[1]}"
+            raise EngineError(f"{self.bundle.path}: the network does not fit the skeleton ({wanted})")
 
     def _average_flipped(self, images: NDArray[np.uint8]) -> Fields:
         both = self.engine.fields(np.concatenate([images, images[:, :, ::-1]]))

@@ -12,6 +12,7 @@ from service.parsing import MAX_LONG_SIDE, MIN_LONG_SIDE, RESOLUTION_VALUES, RES
 from service.problems import invalid_parameter
 from shared.geometry import Box
 from shared.inference.estimator import DEFAULT_MAX_PEOPLE, DEFAULT_MIN_SCORE, PoseOptions
+from shared.schema import LayoutError, require_body_18
 
 MOST_PEOPLE = 100
 
@@ -85,11 +86,16 @@ class EstimateQuery(BaseModel):
         """The model that was asked for.
 
         Raises:
-            Problem: 422 that lists the loaded ones.
+            Problem: 422 that lists the loaded ones, or that its skeleton cannot be given in the format asked for.
         """
         model = models.get(self.model)
         if model is None:
             raise invalid_parameter("model", f"must be one of {', '.join(models.names)}")
+        if self.format != "native":
+            try:
+                require_body_18(model.skeleton)
+            except LayoutError as error:
+                raise invalid_parameter("format", str(error)) from None
         return model
 
 

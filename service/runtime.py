@@ -11,6 +11,7 @@ from service.batching import Batcher
 from service.metrics import Metrics
 from service.models import ModelRepository
 from service.pipeline import Pipeline
+from service.reload import Reloader, ServedModels
 from service.settings import Settings
 from service.workers import Workers
 
@@ -20,7 +21,8 @@ class Runtime:
     """The running parts of one application."""
 
     settings: Settings
-    models: ModelRepository
+    served: ServedModels
+    reloader: Reloader
     batcher: Batcher
     workers: Workers
     metrics: Metrics
@@ -36,10 +38,12 @@ async def running(settings: Settings, models: ModelRepository, metrics: Metrics)
     metrics.watch("queue_depth", "Network inputs waiting for the engine.", lambda: batcher.depth)
     metrics.watch("pictures_in_progress", "Pictures admitted and not yet answered.", lambda: workers.admitted)
     pipeline = Pipeline(workers, batcher, metrics, deadline=settings.deadline, max_pixels=settings.max_pixels)
+    # On the engine's thread, so that no engine is taken from under a call whose request has been given up.
+    served = ServedModels(models, lambda replaced: batcher.run_between_calls(replaced.close))
     try:
-        yield Runtime(settings, models, batcher, workers, metrics, pipeline)
+        yield Runtime(settings, served, Reloader(settings, served), batcher, workers, metrics, pipeline)
     finally:
-        await asyncio.to_thread(_stop, batcher, workers, models, settings.shutdown_timeout)
+        await asyncio.to_thread(_stop, batcher, workers, served, settings.shutdown_timeout)
 
 
 def _warm_up(models: ModelRepository) -> None:
@@ -47,8 +51,8 @@ def _warm_up(models: ModelRepository) -> None:
         model.warm_up()
 
 
-def _stop(batcher: Batcher, workers: Workers, models: ModelRepository, timeout: float) -> None:
+def _stop(batcher: Batcher, workers: Workers, served: ServedModels, timeout: float) -> None:
     stopped = batcher.close(timeout)
     workers.close()
     if stopped:  # an engine that still runs a call must not be taken from under it
-        models.close()
+        served.current.close()

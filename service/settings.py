@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import YaopError
@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(50_000_000, ge=1, description="Largest picture, in pixels (width x height).")
     max_batch_images: int = Field(32, ge=1, le=10_000, description="Most pictures in one POST /pose/batch.")
     shutdown_timeout: float = Field(30.0, gt=0, le=3600, description="Seconds requests get to finish at shutdown.")
+    admin_key: SecretStr | None = Field(None, description="Key that POST /models/reload asks for; unset: nobody may.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else json.")
 
@@ -52,7 +53,7 @@ class Settings(BaseSettings):
     def _ignore_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
 
-    @field_validator("models_dir", mode="before")
+    @field_validator("models_dir", "admin_key", mode="before")
     @classmethod
     def _blank_is_unset(cls, value: object) -> object:
         return None if value == "" else value

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import YaopError
 from shared.geometry import Shape
-from shared.skeleton import Skeleton, get_skeleton
+from shared.skeleton import SKELETONS, Skeleton, get_skeleton
 
 MANIFEST_FILE = "manifest.json"
 SAVED_MODEL_DIR = "saved_model"
@@ -31,6 +31,9 @@ FORMAT_VERSION = 1
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _CHUNK = 1 << 20
+
+
+LiteRTWeights = Literal["float16", "float32", "int8"]
 
 
 class BundleError(YaopError):
@@ -45,11 +48,6 @@ def is_bundle_name(name: str) -> bool:
 def _check_name(name: str) -> str:
     if not is_bundle_name(name):
         raise ValueError("a name has 1 to 64 letters, digits, '_', '.' or '-' and starts with a letter or digit")
-    return name
-
-
-def _check_skeleton(name: str) -> str:
-    get_skeleton(name)
     return name
 
 
@@ -75,6 +73,7 @@ class AccuracyRow(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     dataset: str
+    system: str | None = Field(default=None, description="what was measured, if it is not this model, for comparison")
     images: int = Field(ge=1)
     resolution: int = Field(ge=1, description="long side of the network input in pixels")
     ap: float
@@ -85,6 +84,17 @@ class AccuracyRow(BaseModel):
     ar: float
 
 
+class Training(BaseModel):
+    """Where a model's weights come from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data: tuple[str, ...] = Field(description="the data sets it learned from, with their shares")
+    initial: str = Field(description="the weights it began with")
+    steps: int = Field(ge=0, description="batches")
+    command: str = Field(description="what trains it again")
+
+
 class Manifest(BaseModel):
     """What a bundle says about itself; everything that runs a model reads its facts from here."""
 
@@ -93,7 +103,10 @@ class Manifest(BaseModel):
     format_version: int = Field(default=FORMAT_VERSION, ge=FORMAT_VERSION, le=FORMAT_VERSION)
     name: Annotated[str, AfterValidator(_check_name)]
     version: str = Field(min_length=1)
-    skeleton: Annotated[str, AfterValidator(_check_skeleton)]
+    skeleton: str = Field(description="name of the skeleton")
+    skeleton_definition: dict[str, Any] | None = Field(
+        default=None, description="the skeleton itself (`Skeleton.to_json`), where it is not a built-in one"
+    )
     stride: int = Field(ge=1, description="network-input pixels per cell of the fields")
     shapes: tuple[Shape, ...] = Field(min_length=1, description="(height, width) of the network inputs to use")
     max_peaks: int = Field(ge=1, description="slots per keypoint type in `peaks`")
@@ -102,7 +115,19 @@ class Manifest(BaseModel):
     licence: str
     created: str = Field(description="ISO 8601")
     architecture: str
+    training: Training | None = None
+    litert_weights: LiteRTWeights = Field(
+        default="float16", description="how the weights are stored in the LiteRT file"
+    )
     files: dict[Annotated[str, AfterValidator(_check_relative)], FileRecord] = Field(default={})
+
+    @model_validator(mode="after")
+    def _check_skeleton(self) -> Manifest:
+        if self.skeleton_definition is None:
+            get_skeleton(self.skeleton)
+        elif Skeleton.from_json(self.skeleton_definition).name != self.skeleton:
+            raise ValueError(f"the definition is not that of the skeleton {self.skeleton!r}")
+        return self
 
     @model_validator(mode="after")
     def _check_shapes(self) -> Manifest:
@@ -127,7 +152,7 @@ class Bundle:
     @cached_property
     def skeleton(self) -> Skeleton:
         """The skeleton the network was trained for."""
-        return get_skeleton(self.manifest.skeleton)
+        return skeleton_of(self.manifest)
 
     @property
     def saved_model(self) -> Path:
@@ -138,6 +163,18 @@ class Bundle:
     def litert(self) -> Path | None:
         """The LiteRT (TFLite) file, or None if the bundle has none."""
         return self.path / LITERT_FILE if LITERT_FILE in self.manifest.files else None
+
+
+def skeleton_fields(skeleton: Skeleton) -> dict[str, Any]:
+    """What a manifest says about a skeleton: its name, and its definition unless it is a built-in one."""
+    definition = None if skeleton.name in SKELETONS else skeleton.to_json()
+    return {"skeleton": skeleton.name, "skeleton_definition": definition}
+
+
+def skeleton_of(manifest: Manifest) -> Skeleton:
+    """The skeleton that a manifest names or defines."""
+    definition = manifest.skeleton_definition
+    return get_skeleton(manifest.skeleton) if definition is None else Skeleton.from_json(definition)
 
 
 def load_bundle(path: Path, verify: bool = True) -> Bundle:
@@ -181,7 +218,7 @@ def write_bundle(destination: Path, manifest: Manifest, source_dir: Path, replac
         staging.chmod(0o755)
         files = {relative: _copy(source_dir / relative, staging / relative) for relative in _walk(source_dir)}
         complete = manifest.model_copy(update={"files": files})
-        _write_synced(staging / MANIFEST_FILE, complete.model_dump_json(indent=2).encode() + b"\n")
+        _write_synced(staging / MANIFEST_FILE, complete.model_dump_json(indent=2, exclude_none=True).encode() + b"\n")
         _sync_folders(staging)
         load_bundle(staging, verify=False)
         _swap(staging, destination)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from shared.assembly import People
+from shared.errors import YaopError
 from shared.skeleton import BODY_18, Skeleton, body18_to_coco17
 
 OPENPOSE_VERSION = 1.3
@@ -40,6 +41,10 @@ _FRAME_EXAMPLE: JsonDict = {
 }
 
 
+class LayoutError(YaopError, ValueError):
+    """People that cannot be written in a layout, because it is made for another skeleton."""
+
+
 class Keypoint(BaseModel):
     """One keypoint, in pixels of the upright source picture."""
 
@@ -58,7 +63,9 @@ class Person(BaseModel):
     id: int | None = Field(
         default=None, description="The same for one person over a video or stream; null without tracking."
     )
-    score: float = Field(description="Sum of the squared scores of the 17 COCO keypoints over 17, 0 to 1.")
+    score: float = Field(
+        description="Mean of the squared scores of all labelled keypoints (COCO's 17 without the neck), 0 to 1."
+    )
     bbox: tuple[float, float, float, float] = Field(
         description="Tight box of the keypoints that are there: [x, y, width, height] in pixels."
     )
@@ -161,9 +168,9 @@ def to_openpose(people: People, skeleton: Skeleton, ids: Sequence[int | None] | 
     """The people as OpenPose's ``--write_json --model_pose COCO`` writes them, as a JSON-ready dict.
 
     Raises:
-        ValueError: the skeleton is not the one of that layout.
+        LayoutError: the skeleton is not the one of that layout.
     """
-    _require_body_18(skeleton)
+    require_body_18(skeleton)
     tracks = ids or [None] * len(people.scores)
     frame = OpenPoseFrame(
         people=[
@@ -178,13 +185,23 @@ def to_coco(people: People, image_id: int = 0, skeleton: Skeleton = BODY_18) -> 
     """The people as entries of a COCO keypoint results file, JSON-ready.
 
     Raises:
-        ValueError: the skeleton has no mapping to COCO's 17 keypoints.
+        LayoutError: the skeleton has no mapping to COCO's 17 keypoints.
     """
-    _require_body_18(skeleton)
+    require_body_18(skeleton)
     return [
         CocoResult(image_id=image_id, keypoints=_flat(keypoints), score=round(score, _SCORE_DIGITS)).model_dump()
         for keypoints, score in zip(body18_to_coco17(people.keypoints), people.scores.tolist(), strict=True)
     ]
+
+
+def require_body_18(skeleton: Skeleton) -> None:
+    """Do nothing if people of this skeleton can be written in OpenPose's and COCO's layouts.
+
+    Raises:
+        LayoutError: they cannot.
+    """
+    if skeleton.keypoints != BODY_18.keypoints:
+        raise LayoutError(f"the skeleton {skeleton.name} cannot be written in this layout; it needs {BODY_18.name}")
 
 
 def bounding_box(keypoints: NDArray[np.floating]) -> tuple[float, float, float, float]:
@@ -216,8 +233,3 @@ def _flat(keypoints: NDArray[np.floating]) -> list[float]:
         triple = round(x, _PIXEL_DIGITS), round(y, _PIXEL_DIGITS), round(score, _SCORE_DIGITS)
         numbers += triple if score > 0 else (0.0, 0.0, 0.0)
     return numbers
-
-
-def _require_body_18(skeleton: Skeleton) -> None:
-    if skeleton.keypoints != BODY_18.keypoints:
-        raise ValueError(f"the skeleton {skeleton.name} cannot be written in this layout; it needs {BODY_18.name}")

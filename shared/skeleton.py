@@ -1,18 +1,33 @@
 """Skeletons as data: keypoints, limbs, flips, OKS sigmas and colours in one frozen object.
 
-Targets, network heads, decoder, drawing and schemas all read a `Skeleton`; a new skeleton is a new
-constant here, not new code elsewhere.
+Targets, network heads, decoder, drawing and schemas all read a `Skeleton`. A skeleton of one's own is a JSON file
+(`load_skeleton`), not code.
 """
 
 from __future__ import annotations
 
+import colorsys
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from shared.errors import YaopError
 
 Color = tuple[int, int, int]
+
+DEFAULT_SIGMA = 0.08
+"""OKS fall-off of a keypoint whose definition gives none: about that of COCO's shoulders."""
+
+
+class SkeletonError(YaopError, ValueError):
+    """A skeleton that is not known, cannot be read or contradicts itself; the message says what would be right."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,7 @@ class Skeleton:
         flips: for each keypoint, the index of its mirror image (itself on the midline).
         sigmas: OKS fall-off of each keypoint, as in the COCO keypoint evaluation.
         colors: RGB colour of each keypoint; a limb takes the colour of its second keypoint.
+        derived: keypoints that nobody labels, as (name, end, end): each is the midpoint of two that are labelled.
     """
 
     name: str
@@ -35,18 +51,31 @@ class Skeleton:
     flips: tuple[int, ...]
     sigmas: tuple[float, ...]
     colors: tuple[Color, ...]
+    derived: tuple[tuple[str, str, str], ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.keypoints)
+        if len(set(self.keypoints)) != count:
+            raise SkeletonError(f"skeleton {self.name}: a keypoint is named twice")
         for field, values in (("flips", self.flips), ("sigmas", self.sigmas), ("colors", self.colors)):
             if len(values) != count:
-                raise ValueError(f"skeleton {self.name}: {field} has {len(values)} entries, expected {count}")
+                raise SkeletonError(f"skeleton {self.name}: {field} has {len(values)} entries, expected {count}")
         if any(not 0 <= index < count for limb in self.limbs for index in limb):
-            raise ValueError(f"skeleton {self.name}: a limb names a keypoint that does not exist")
+            raise SkeletonError(f"skeleton {self.name}: a limb names a keypoint that does not exist")
         if any(self.flips[self.flips[i]] != i for i in range(count)):
-            raise ValueError(f"skeleton {self.name}: flips is not its own inverse")
+            raise SkeletonError(f"skeleton {self.name}: flips is not its own inverse")
         for first, second in self.limbs:
             self._mirror_limb(first, second)
+        self._check_derived()
+
+    def _check_derived(self) -> None:
+        names = [name for name, *_ in self.derived]
+        if len(set(names)) != len(names):
+            raise SkeletonError(f"skeleton {self.name}: a derived keypoint is named twice")
+        for name, *ends in self.derived:
+            if name not in self.keypoints or any(end not in self.keypoints or end in names for end in ends):
+                wanted = "it must be a keypoint, and its ends two that are not derived"
+                raise SkeletonError(f"skeleton {self.name}: derived {name}: {wanted}")
 
     def _mirror_limb(self, first: int, second: int) -> tuple[int, bool]:
         """Index of the mirrored limb and whether its direction is reversed."""
@@ -55,7 +84,7 @@ class Skeleton:
             return self.limbs.index(mirrored), False
         if mirrored[::-1] in self.limbs:
             return self.limbs.index(mirrored[::-1]), True
-        raise ValueError(f"skeleton {self.name}: limb {(first, second)} has no mirror image")
+        raise SkeletonError(f"skeleton {self.name}: limb {(first, second)} has no mirror image")
 
     @property
     def num_keypoints(self) -> int:
@@ -87,9 +116,108 @@ class Skeleton:
             signs += [-sign, sign]
         return tuple(order), tuple(signs)
 
+    @cached_property
+    def labelled(self) -> tuple[int, ...]:
+        """Indices of the keypoints that are not derived from others."""
+        names = {name for name, *_ in self.derived}
+        return tuple(i for i, name in enumerate(self.keypoints) if name not in names)
+
     def index(self, keypoint: str) -> int:
         """Channel of the keypoint with this name."""
         return self.keypoints.index(keypoint)
+
+    def to_json(self) -> dict[str, Any]:
+        """The definition as plain JSON values; limbs and flips by name."""
+        names = self.keypoints
+        return {
+            "name": self.name,
+            "keypoints": list(names),
+            "limbs": [[names[first], names[second]] for first, second in self.limbs],
+            "flips": [names[i] for i in self.flips],
+            "sigmas": list(self.sigmas),
+            "colors": [list(color) for color in self.colors],
+            "derived": [list(triple) for triple in self.derived],
+        }
+
+    @staticmethod
+    def from_json(values: Any) -> Skeleton:
+        """The skeleton of a definition as `to_json` gives it.
+
+        Only ``name``, ``keypoints`` and ``limbs`` must be there. Without ``flips`` left_* and right_* change places,
+        without ``sigmas`` all are `DEFAULT_SIGMA`, without ``colors`` they go once around the colour wheel.
+
+        Raises:
+            SkeletonError: (a ValueError) a field is missing, unknown or wrong, the limbs don't join all keypoints, or
+                the name is that of another, built-in skeleton.
+        """
+        try:
+            skeleton = _Definition.model_validate(values).skeleton()
+        except ValidationError as error:
+            raise SkeletonError("; ".join(_describe(problem) for problem in error.errors())) from error
+        if SKELETONS.get(skeleton.name, skeleton) != skeleton:
+            raise SkeletonError(f"skeleton {skeleton.name}: this is the name of a built-in one; choose another")
+        return skeleton
+
+
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+_Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class _Definition(BaseModel):
+    """A skeleton as it is written in JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: _Name
+    keypoints: tuple[_Name, ...] = Field(min_length=2, max_length=256)
+    limbs: tuple[tuple[str, str], ...] = Field(min_length=1)
+    flips: tuple[str, ...] | None = None
+    sigmas: tuple[Annotated[float, Field(gt=0, le=10)], ...] | None = None
+    colors: tuple[tuple[_Byte, _Byte, _Byte], ...] | None = None
+    derived: tuple[tuple[str, str, str], ...] = ()
+
+    def skeleton(self) -> Skeleton:
+        count = len(self.keypoints)
+        skeleton = Skeleton(
+            name=self.name,
+            keypoints=self.keypoints,
+            limbs=tuple((self._index(first), self._index(second)) for first, second in self.limbs),
+            flips=_flips(self.keypoints) if self.flips is None else tuple(self._index(name) for name in self.flips),
+            sigmas=(DEFAULT_SIGMA,) * count if self.sigmas is None else self.sigmas,
+            colors=_color_wheel(count) if self.colors is None else self.colors,
+            derived=self.derived,
+        )
+        self._check_limbs(skeleton.limbs)
+        return skeleton
+
+    def _index(self, name: str) -> int:
+        if name not in self.keypoints:
+            raise SkeletonError(f"skeleton {self.name}: no keypoint {name!r}; there are: {', '.join(self.keypoints)}")
+        return self.keypoints.index(name)
+
+    def _check_limbs(self, limbs: tuple[tuple[int, int], ...]) -> None:
+        """People are put together along limbs, so these must reach every keypoint from the first."""
+        if len({frozenset(limb) for limb in limbs}) != len(limbs) or any(first == second for first, second in limbs):
+            raise SkeletonError(f"skeleton {self.name}: a limb is there twice, or joins a keypoint to itself")
+        reached = {0}
+        for _ in limbs:
+            reached |= {end for limb in limbs if reached & set(limb) for end in limb}
+        apart = [name for i, name in enumerate(self.keypoints) if i not in reached]
+        if apart:
+            raise SkeletonError(f"skeleton {self.name}: no limbs lead from {self.keypoints[0]} to {', '.join(apart)}")
+
+
+def _describe(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"skeleton: {where}: {problem['msg']}" if where else f"skeleton: {problem['msg']}"
+
+
+def _color_wheel(count: int) -> tuple[Color, ...]:
+    colors: list[Color] = []
+    for i in range(count):
+        red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(i / count, 0.75, 1.0))
+        colors.append((red, green, blue))
+    return tuple(colors)
 
 
 COCO_17_KEYPOINTS = (
@@ -140,7 +268,10 @@ def _mirror_name(name: str) -> str:
 
 
 def _flips(keypoints: tuple[str, ...]) -> tuple[int, ...]:
-    return tuple(keypoints.index(_mirror_name(name)) for name in keypoints)
+    return tuple(
+        keypoints.index(_mirror_name(name)) if _mirror_name(name) in keypoints else i
+        for i, name in enumerate(keypoints)
+    )
 
 
 def _body_18() -> Skeleton:
@@ -153,6 +284,7 @@ def _body_18() -> Skeleton:
         flips=_flips(_BODY_18_KEYPOINTS),
         sigmas=tuple(sigma[name] for name in _BODY_18_KEYPOINTS),
         colors=_BODY_18_COLORS,
+        derived=(("neck", "left_shoulder", "right_shoulder"),),
     )
 
 
@@ -162,19 +294,68 @@ BODY_18 = _body_18()
 SKELETONS = {BODY_18.name: BODY_18}
 
 _TO_COCO = tuple(BODY_18.index(name) for name in COCO_17_KEYPOINTS)
-_FROM_COCO = tuple(COCO_17_KEYPOINTS.index(name) if name != "neck" else -1 for name in BODY_18.keypoints)
-_SHOULDERS = (COCO_17_KEYPOINTS.index("left_shoulder"), COCO_17_KEYPOINTS.index("right_shoulder"))
 
 
 def get_skeleton(name: str) -> Skeleton:
-    """The skeleton of this name.
+    """The built-in skeleton of this name.
 
     Raises:
-        ValueError: no such skeleton; the message lists the known ones.
+        SkeletonError: (a ValueError) no such skeleton; the message lists the known ones.
     """
     if name not in SKELETONS:
-        raise ValueError(f"unknown skeleton {name!r}; known: {', '.join(sorted(SKELETONS))}")
+        raise SkeletonError(f"unknown skeleton {name!r}; known: {', '.join(sorted(SKELETONS))}, or a .json file")
     return SKELETONS[name]
+
+
+def load_skeleton(name_or_path: str) -> Skeleton:
+    """The built-in skeleton of this name, or the one that a ``.json`` file defines (see `Skeleton.from_json`).
+
+    Raises:
+        SkeletonError: (a ValueError) it is not known, or the file cannot be read or used.
+    """
+    if not name_or_path.endswith(".json"):
+        return get_skeleton(name_or_path)
+    try:
+        return Skeleton.from_json(json.loads(Path(name_or_path).read_text("utf-8")))
+    except OSError as error:
+        raise SkeletonError(f"{name_or_path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise SkeletonError(f"{name_or_path}: {error}") from error
+
+
+def fill_derived(keypoints: NDArray[np.floating], skeleton: Skeleton) -> NDArray[np.floating]:
+    """A copy of ``[..., K, 3]`` (x, y, visibility or score) in which derived keypoints are midpoints of their ends.
+
+    A midpoint's third value is the smaller of its ends'; it is all zeros unless both ends are present (third value
+    above 0). A derived keypoint that is present already stays as it is.
+    """
+    result = keypoints.copy()
+    for name, *ends in skeleton.derived:
+        first, second = (keypoints[..., skeleton.index(end), :] for end in ends)
+        third = np.minimum(first, second)[..., 2:]
+        middle = np.concatenate([(first[..., :2] + second[..., :2]) / 2, third], axis=-1)
+        own = result[..., skeleton.index(name), :]
+        result[..., skeleton.index(name), :] = np.where(own[..., 2:] > 0, own, np.where(third > 0, middle, 0))
+    return result
+
+
+def from_names(keypoints: NDArray[np.floating], names: Sequence[str], skeleton: Skeleton) -> NDArray[np.floating]:
+    """Keypoints ``[..., J, 3]`` that are called `names`, as ``[..., K, 3]`` of the skeleton.
+
+    Names the skeleton does not have are dropped; what has no name among them is all zeros, or derived.
+
+    Raises:
+        SkeletonError: (a ValueError) there are not J names, or one is there twice.
+    """
+    if keypoints.shape[-2] != len(names):
+        raise SkeletonError(f"{keypoints.shape[-2]} keypoints with {len(names)} names")
+    if len(set(names)) != len(names):
+        raise SkeletonError("a keypoint is named twice")
+    result = np.zeros((*keypoints.shape[:-2], skeleton.num_keypoints, 3), keypoints.dtype)
+    for i, name in enumerate(names):
+        if name in skeleton.keypoints:
+            result[..., skeleton.index(name), :] = keypoints[..., i, :]
+    return fill_derived(result, skeleton)
 
 
 def body18_to_coco17(keypoints: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -183,14 +364,5 @@ def body18_to_coco17(keypoints: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def coco17_to_body18(keypoints: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Reorder ``[..., 17, 3]`` COCO keypoints (x, y, visibility or score) to ``[..., 18, 3]`` BODY_18.
-
-    The neck is the midpoint of the shoulders where both are present (third value above 0); its third
-    value is the smaller of theirs. Otherwise the neck is all zeros.
-    """
-    result = keypoints[..., [i if i >= 0 else 0 for i in _FROM_COCO], :].copy()
-    left, right = (keypoints[..., i, :] for i in _SHOULDERS)
-    neck = np.concatenate([(left[..., :2] + right[..., :2]) / 2, np.minimum(left, right)[..., 2:]], axis=-1)
-    present = np.minimum(left[..., 2:], right[..., 2:]) > 0
-    result[..., BODY_18.index("neck"), :] = np.where(present, neck, 0)
-    return result
+    """`from_names` for ``[..., 17, 3]`` keypoints in COCO order: ``[..., 18, 3]`` in that of BODY_18, with the neck."""
+    return from_names(keypoints, COCO_17_KEYPOINTS, BODY_18)

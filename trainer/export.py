@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from shared.bundle import LITERT_FILE, SAVED_MODEL_DIR, Bundle, BundleError, Manifest, write_bundle
+from shared.bundle import LITERT_FILE, SAVED_MODEL_DIR, Bundle, BundleError, Manifest, skeleton_of, write_bundle
 from shared.errors import YaopError
 from shared.geometry import Shape
 from shared.inference.engine import Engine, Fields, load_engine
-from shared.skeleton import get_skeleton
 from trainer import litert
 from trainer.decoding import DecodeOptions, decode
 from trainer.model_card import model_card
+from trainer.quantization import HeldOut, judge
 
 LONG_SIDES = (128, 192, 256, 320, 384, 512, 640, 768, 1024)
 ASPECTS = ((1, 1), (4, 3), (3, 4), (16, 9), (9, 16))
 _MULTIPLE = 32
-_SHAPES_AT_ONCE = 4
 
 HEATMAP_TOLERANCE = 0.01
 PAF_TOLERANCE = 0.02
@@ -49,32 +49,93 @@ def listed_shapes(long_sides: Sequence[int] = LONG_SIDES) -> tuple[Shape, ...]:
     return tuple(shapes)
 
 
-def export_bundle(model: keras.Model, manifest: Manifest, destination: Path, replace: bool = False) -> Bundle:
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an export takes besides the model and its manifest.
+
+    Attributes:
+        replace: overwrite an existing bundle.
+        held_out: pictures that decide whether int8 is kept; needed for it.
+        calibration: pictures for the ranges of an int8 network's activations; without them only weights are int8.
+        extra_files: content of further files of the bundle, by name.
+        progress: called with the shapes converted and in all.
+        say: called with a line for each decision.
+    """
+
+    replace: bool = False
+    held_out: HeldOut | None = None
+    calibration: tuple[Path, ...] = ()
+    extra_files: Mapping[str, str] = field(default_factory=dict[str, str])
+    progress: Callable[[int, int], object] | None = None
+    say: Callable[[str], object] | None = None
+
+
+def export_bundle(
+    model: keras.Model, manifest: Manifest, destination: Path, options: ExportOptions = ExportOptions()
+) -> Bundle:
     """Write a bundle and prove that its two engines agree.
 
     Args:
         model: takes float images ``[B, H, W, 3]`` in 0..255 of any size that is a multiple of 32; returns a dict with
             "heatmaps" ``[B, h, w, K]`` in 0..1 and "pafs" ``[B, h, w, 2L]``. Mixed precision becomes float32.
-        manifest: everything about the model but the files; its `shapes` get a graph each in the LiteRT file, and
-            `max_peaks` and the thresholds "peak" and "limb" go into the decoder.
+        manifest: everything about the model but the files; its `shapes` get a graph each in the LiteRT file, whose
+            weights are stored as `litert_weights` says; `max_peaks` and the thresholds "peak" and "limb" go into the
+            decoder. If int8 costs too much AP the bundle is written with float16.
         destination: the bundle's folder.
-        replace: overwrite an existing bundle.
+        options: see there.
 
     Raises:
-        ExportError: LiteRT and TensorFlow disagree about fields or peaks.
+        ExportError: LiteRT and TensorFlow disagree about fields or peaks, or int8 is asked for without held-out data.
         BundleError: the bundle cannot be written.
     """
-    if destination.exists() and not replace:
+    if destination.exists() and not options.replace:
         raise BundleError(f"{destination}: already exists")  # before the minutes of work, not after
+    if manifest.litert_weights == "int8" and options.held_out is None:
+        raise ExportError("int8 is kept only if it holds accuracy: give held-out --annotations and --images as well")
     manifest = manifest.model_copy(update={"thresholds": {**_thresholds(DecodeOptions()), **manifest.thresholds}})
-    graphs = _Graphs(as_float32(model), manifest)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
-        tf.saved_model.save(graphs, str(source / SAVED_MODEL_DIR), signatures=graphs.dynamic_signatures())
-        (source / LITERT_FILE).write_bytes(_litert_file(graphs, manifest.shapes))
-        (source / "model_card.md").write_text(model_card(manifest), "utf-8")
+        save_network(model, manifest, source / SAVED_MODEL_DIR)
+        if options.held_out and not _int8_is_kept(source, manifest, options, options.held_out):
+            manifest = manifest.model_copy(update={"litert_weights": "float16"})
+        _write_litert(source, manifest, options)
+        for name, content in {**options.extra_files, "model_card.md": model_card(manifest)}.items():
+            (source / name).write_text(content, "utf-8")
         _check(write_bundle(Path(folder) / manifest.name, manifest, source))
-        return write_bundle(destination, manifest, source, replace)
+        return write_bundle(destination, manifest, source, options.replace)
+
+
+def save_network(model: keras.Model, manifest: Manifest, folder: Path) -> None:
+    """Write the SavedModel with the signatures ``fields``, ``pose`` and ``decode`` for any batch and any size."""
+    graphs = _Graphs(as_float32(model), manifest)
+    tf.saved_model.save(graphs, str(folder), signatures=graphs.signatures())
+
+
+def _int8_is_kept(source: Path, manifest: Manifest, options: ExportOptions, held_out: HeldOut) -> bool:
+    """Try int8 at the shapes of the held-out pictures' resolution, before it is converted for all."""
+    if manifest.litert_weights != "int8":
+        return True
+    tried = manifest.model_copy(update={"shapes": held_out.shapes_of(manifest.shapes)})
+    _write_litert(source, tried, replace(options, progress=None))
+    with tempfile.TemporaryDirectory() as folder:
+        verdict = judge(write_bundle(Path(folder) / manifest.name, tried, source), held_out)
+    if options.say:
+        options.say(str(verdict))
+    return verdict.kept
+
+
+def _write_litert(source: Path, manifest: Manifest, options: ExportOptions) -> None:
+    skeleton, progress = skeleton_of(manifest), options.progress
+    conversion = litert.Conversion(
+        source / SAVED_MODEL_DIR,
+        manifest.stride,
+        (skeleton.num_keypoints, 2 * skeleton.num_limbs),
+        manifest.litert_weights,
+        options.calibration,
+    )
+    total = len(manifest.shapes)
+    report = (lambda done: progress(done, total)) if progress else None
+    (source / LITERT_FILE).write_bytes(litert.convert(conversion, manifest.shapes, report))
 
 
 def as_float32(model: keras.Model) -> keras.Model:
@@ -106,7 +167,7 @@ class _Graphs(tf.Module):
         self.weights = [variable.value for variable in model.variables]
         # In a lambda, SavedModel does not trace the network's layers.
         self._network = lambda images: model(images, training=False)
-        self._skeleton = get_skeleton(manifest.skeleton)
+        self._skeleton = skeleton_of(manifest)
         self._stride = manifest.stride
         self._options = DecodeOptions(
             max_peaks=manifest.max_peaks,
@@ -129,27 +190,13 @@ class _Graphs(tf.Module):
         """Peaks and limb scores of uint8 images ``[B, H, W, 3]``."""
         return self.decode(**self.fields(images))
 
-    def everything(self, images: Any) -> dict[str, Any]:
-        """Fields, peaks and limb scores of uint8 images ``[B, H, W, 3]``."""
-        fields = self.fields(images)
-        return fields | self.decode(**fields)
-
-    def dynamic_signatures(self) -> dict[str, Any]:
+    def signatures(self) -> dict[str, Any]:
         """Signatures for any batch and any size."""
         images = self._images((None, None, None))
         return {
             "fields": _trace(self.fields, images),
             "pose": _trace(self.pose, images),
             "decode": _trace(self.decode, *self._fields((None, None, None))),
-        }
-
-    def static_signatures(self, shape: Shape) -> dict[str, Any]:
-        """Signatures for one image of this height and width."""
-        height, width = shape
-        cells = (1, height // self._stride, width // self._stride)
-        return {
-            _named("pose", shape): _trace(self.everything, self._images((1, height, width))),
-            _named("decode", shape): _trace(self.decode, *self._fields(cells)),
         }
 
     def _images(self, sizes: tuple[int | None, ...]) -> Any:
@@ -164,24 +211,10 @@ def _trace(function: Callable[..., Any], *specs: Any) -> Any:
     return tf.function(function).get_concrete_function(*specs)
 
 
-def _named(task: str, shape: Shape) -> str:
-    return f"{task}_{shape[0]}x{shape[1]}"
-
-
-def _litert_file(graphs: _Graphs, shapes: Sequence[Shape]) -> bytes:
-    def parts() -> Iterator[litert.Functions]:
-        for start in range(0, len(shapes), _SHAPES_AT_ONCE):
-            chosen = [graphs.static_signatures(shape) for shape in shapes[start : start + _SHAPES_AT_ONCE]]
-            yield {name: function for signatures in chosen for name, function in signatures.items()}
-
-    def views(shape: Shape) -> litert.Views:
-        return {_named("pose", shape): ("peaks", "limb_scores"), _named("fields", shape): ("heatmaps", "pafs")}
-
-    return litert.convert(parts(), graphs, {_named("pose", shape): views(shape) for shape in shapes})
-
-
 def _check(bundle: Bundle) -> None:
     """Run both engines of a bundle on the same input at every shape.
+
+    An int8 network was judged by its AP; of it only the decoder is compared.
 
     Raises:
         ExportError: they disagree.
@@ -189,7 +222,10 @@ def _check(bundle: Bundle) -> None:
     exported, reference = load_engine(bundle, "litert"), load_engine(bundle, "tensorflow")
     random = np.random.default_rng(0)
     for shape in bundle.manifest.shapes:
-        _check_network(exported, reference, _picture(shape, random))
+        images = _picture(shape, random)
+        if bundle.manifest.litert_weights != "int8":
+            _check_network(exported, reference, images)
+        _compare(exported.pose(images), exported.decode(exported.fields(images)), "pose and decode of LiteRT", shape)
         _check_decoder(exported, reference, _drawn_fields(bundle, shape, random))
 
 
@@ -199,7 +235,6 @@ def _check_network(exported: Engine, reference: Engine, images: NDArray[np.uint8
         error = float(np.abs(getattr(fields, name) - getattr(expected, name)).max())
         if not error <= tolerance:
             raise ExportError(f"{name} of LiteRT and TensorFlow differ by {error:.4f} at {images.shape[1:3]}")
-    _compare(exported.pose(images), exported.decode(fields), "pose and decode of LiteRT", images.shape[1:3])
 
 
 def _check_decoder(exported: Engine, reference: Engine, fields: Fields) -> None:

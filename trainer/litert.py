@@ -1,156 +1,143 @@
-"""One LiteRT file from many static graphs that share their weights.
+"""One LiteRT file with static graphs for many shapes, which share their weights.
 
-Each shape is converted to a graph of its own, since LiteRT is fast only where it knows every size beforehand. The
-converter's files are then merged: equal constants are stored once, convolution weights as float16 (XNNPACK unpacks
-them when a graph is loaded, so they cost nothing at run time), names of inner tensors not at all.
+Each shape is converted to graphs of its own, since LiteRT is fast only where it knows every size beforehand: one of the
+network and one of the decoder, which are then chained (`trainer.litert_merge`). The converter reads the SavedModel, not
+the Keras model, so that several processes can share the work and only the network need be quantised.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import flatbuffers
-import numpy as np
-import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
+from shared.bundle import LiteRTWeights
+from shared.geometry import Shape
+from trainer.litert_merge import Merged, store_weights_as_float16
 
-Functions = Mapping[str, Any]
-"""Signature names and concrete functions of static shapes that return dicts of tensors."""
-
-Views = Mapping[str, tuple[str, ...]]
-"""Signature names and the outputs, of one graph, that each returns."""
-
-_WEIGHTED = (
-    schema.BuiltinOperator.CONV_2D,
-    schema.BuiltinOperator.DEPTHWISE_CONV_2D,
-    schema.BuiltinOperator.FULLY_CONNECTED,
-)
-_WEIGHTS_INPUT = 1
-_FILE_IDENTIFIER = b"TFL3"
+_SHAPES_AT_ONCE = 6  # bounds the memory: each takes some hundred megabytes while it is converted
+_MOST_PROCESSES = 4
+_CALIBRATION_PICTURES = 24  # of each shape; ranges hardly change with more
 
 
-def convert(parts: Iterable[Functions], variables: tf.Module, views: Mapping[str, Views]) -> bytes:
-    """The content of a LiteRT file with a signature for every function.
+@dataclass(frozen=True)
+class Conversion:
+    """What is converted, and how.
+
+    Attributes:
+        saved_model: has the signatures ``fields`` and ``decode``.
+        stride: input pixels per cell of the fields.
+        channels: of heatmaps and of PAFs.
+        weights: how the network's weights are stored. ``int8`` quantises the network and leaves the decoder float32.
+        calibration: pictures by which the ranges of activations are found, so that the network computes in int8;
+            without any, only the weights are int8.
+    """
+
+    saved_model: Path
+    stride: int
+    channels: tuple[int, int]
+    weights: LiteRTWeights = "float16"
+    calibration: tuple[Path, ...] = ()
+
+
+def convert(conversion: Conversion, shapes: Sequence[Shape], progress: Callable[[int], object] | None = None) -> bytes:
+    """The content of a LiteRT file with the signatures ``pose_HxW``, ``fields_HxW`` and ``decode_HxW`` for every shape.
 
     Args:
-        parts: the functions, converted part by part, which bounds the memory.
-        variables: owns the variables that the functions read.
-        views: for some functions, the signatures to give their graph in place of one with all outputs.
+        conversion: of what.
+        shapes: (height, width) of the network inputs.
+        progress: called with the number of shapes done.
     """
-    merged = _Merged()
-    for functions in parts:
-        merged.add(_convert_part(functions, variables))
-    model = merged.model
-    model.signatureDefs = [new for old in model.signatureDefs for new in _views_of(old, views)]
-    _store_weights_as_float16(model)
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    merged, done = Merged(), 0
+    for part, files in _parts(conversion, shapes):
+        for file in files:
+            merged.add(file)
+        for shape in part:
+            merged.chain(named("fields", shape), named("decode", shape), named("pose", shape))
+        done += len(part)
+        if progress:
+            progress(done)
+    if conversion.weights == "float16":
+        store_weights_as_float16(merged.model)
+    return merged.pack()
 
 
-def _convert_part(functions: Functions, variables: tf.Module) -> Any:
+def named(task: str, shape: Shape) -> str:
+    """Name of the signature for a task at a shape (height, width)."""
+    return f"{task}_{shape[0]}x{shape[1]}"
+
+
+def _parts(conversion: Conversion, shapes: Sequence[Shape]) -> Iterator[tuple[Sequence[Shape], list[bytes]]]:
+    """Groups of shapes with their converted networks and decoders, in order."""
+    parts = [shapes[start : start + _SHAPES_AT_ONCE] for start in range(0, len(shapes), _SHAPES_AT_ONCE)]
+    processes = min(len(parts), os.cpu_count() or 1, _MOST_PROCESSES)
+    if processes == 1:
+        yield from ((part, _convert_part(conversion, part)) for part in parts)
+        return
+    # TensorFlow does not survive a fork.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        yield from zip(parts, pool.map(_convert_part, [conversion] * len(parts), parts), strict=True)
+
+
+def _convert_part(conversion: Conversion, shapes: Sequence[Shape]) -> list[bytes]:
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(conversion.saved_model))
+    variables = tf.Module()
+    variables.weights = list(model.weights)  # without the model's own signatures, which would be saved each time
+    fields = {named("fields", shape): _fields_at(model, shape) for shape in shapes}
+    decoders = {named("decode", shape): _decoder_at(model, shape, conversion) for shape in shapes}
+    return [_convert(variables, fields, conversion, shapes), _convert(variables, decoders)]
+
+
+def _fields_at(model: Any, shape: Shape) -> Any:
+    import tensorflow as tf
+
+    call = model.signatures["fields"]
+    return tf.function(lambda images: call(images=images)).get_concrete_function(
+        tf.TensorSpec((1, *shape, 3), tf.uint8, "images")
+    )
+
+
+def _decoder_at(model: Any, shape: Shape, conversion: Conversion) -> Any:
+    import tensorflow as tf
+
+    call = model.signatures["decode"]
+    cells = [side // conversion.stride for side in shape]
+    heatmaps, pafs = (
+        tf.TensorSpec((1, *cells, channels), tf.float32, name)
+        for channels, name in zip(conversion.channels, ("heatmaps", "pafs"), strict=True)
+    )
+    return tf.function(lambda heatmaps, pafs: call(heatmaps=heatmaps, pafs=pafs)).get_concrete_function(heatmaps, pafs)
+
+
+def _convert(
+    variables: Any, functions: dict[str, Any], quantised: Conversion | None = None, shapes: Sequence[Shape] = ()
+) -> bytes:
+    import tensorflow as tf
+
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(variables, folder, signatures=dict(functions))
+        tf.saved_model.save(variables, folder, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
-        return schema.ModelT.InitFromPackedBuf(converter.convert(), 0)
+        if quantised and quantised.weights == "int8":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            if quantised.calibration:
+                converter.representative_dataset = lambda: _calibration_inputs(quantised.calibration, shapes)
+        return converter.convert()
 
 
-class _Merged:
-    """A model that takes over the graphs of others."""
+def _calibration_inputs(pictures: Sequence[Path], shapes: Sequence[Shape]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Pictures as the service would show them to each shape's graph, with the name of its signature."""
+    from shared.images import decode_image
+    from shared.inference.estimator import PoseOptions, prepare
 
-    def __init__(self) -> None:
-        self.model: Any = schema.ModelT()
-        self.model.version = 3
-        self.model.operatorCodes, self.model.subgraphs, self.model.signatureDefs = [], [], []
-        self.model.buffers = [schema.BufferT()]  # by convention the first is empty, for tensors without content
-        self._codes: dict[tuple[Any, ...], int] = {}
-        self._constants: dict[bytes, int] = {b"": 0}
-
-    def add(self, other: Any) -> None:
-        """Append the graphs and signatures of another model."""
-        first = len(self.model.subgraphs)
-        codes = [self._code(code) for code in other.operatorCodes]
-        buffers = [self._buffer(buffer) for buffer in other.buffers]
-        for graph in other.subgraphs:
-            for operator in graph.operators:
-                operator.opcodeIndex = codes[operator.opcodeIndex]
-            for tensor in graph.tensors:
-                tensor.buffer, tensor.name = buffers[tensor.buffer], None
-            self.model.subgraphs.append(graph)
-        for signature in other.signatureDefs:
-            signature.subgraphIndex += first
-            self.model.signatureDefs.append(signature)
-
-    def _code(self, code: Any) -> int:
-        key = (code.builtinCode, code.version, code.customCode)
-        if key not in self._codes:
-            self._codes[key] = len(self.model.operatorCodes)
-            self.model.operatorCodes.append(code)
-        return self._codes[key]
-
-    def _buffer(self, buffer: Any) -> int:
-        content = b"" if buffer.data is None else bytes(buffer.data)
-        if content not in self._constants:
-            self._constants[content] = len(self.model.buffers)
-            self.model.buffers.append(buffer)
-        return self._constants[content]
-
-
-def _views_of(signature: Any, views: Mapping[str, Views]) -> Iterable[Any]:
-    name = signature.signatureKey.decode()
-    for new_name, outputs in views.get(name, {name: ()}).items():
-        view = schema.SignatureDefT()
-        view.signatureKey, view.subgraphIndex, view.inputs = new_name, signature.subgraphIndex, signature.inputs
-        view.outputs = [output for output in signature.outputs if not outputs or output.name.decode() in outputs]
-        yield view
-
-
-def _store_weights_as_float16(model: Any) -> None:
-    weights = _weight_buffers(model)
-    for index in weights:
-        values = np.frombuffer(bytes(model.buffers[index].data), np.float32)
-        model.buffers[index].data = np.frombuffer(values.astype(np.float16).tobytes(), np.uint8)
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = 3  # the first that takes float16
-    model.operatorCodes.append(code)
-    for graph in model.subgraphs:
-        _unpack_float16(graph, weights, len(model.operatorCodes) - 1)
-
-
-def _weight_buffers(model: Any) -> set[int]:
-    """Buffers of float32 convolution weights that nothing else uses."""
-    uses: defaultdict[int, set[bool]] = defaultdict(set)
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            weighted = model.operatorCodes[operator.opcodeIndex].builtinCode in _WEIGHTED
-            for position, tensor in enumerate(operator.inputs):
-                if tensor >= 0:  # -1 stands for an input that is left out
-                    used = graph.tensors[tensor]
-                    is_float = used.type == schema.TensorType.FLOAT32
-                    uses[used.buffer].add(weighted and is_float and position == _WEIGHTS_INPUT)
-    return {buffer for buffer, kinds in uses.items() if buffer and kinds == {True}}
-
-
-def _unpack_float16(graph: Any, buffers: set[int], code: int) -> None:
-    """Put an operator before the others of a graph for each float16 constant, and let those read its float32 output."""
-    unpacked: dict[int, int] = {}
-    unpackers: list[Any] = []
-    for index, tensor in enumerate(list(graph.tensors)):
-        if tensor.buffer in buffers:
-            result = schema.TensorT()
-            result.shape, result.type, result.hasRank = tensor.shape, schema.TensorType.FLOAT32, True
-            tensor.type = schema.TensorType.FLOAT16
-            unpacked[index] = len(graph.tensors)
-            graph.tensors.append(result)
-            unpacker: Any = schema.OperatorT()
-            unpacker.opcodeIndex = code
-            unpacker.inputs = np.array([index], np.int32)
-            unpacker.outputs = np.array([unpacked[index]], np.int32)
-            unpackers.append(unpacker)
-    for operator in graph.operators:
-        operator.inputs = np.array([unpacked.get(tensor, tensor) for tensor in operator.inputs], np.int32)
-    graph.operators = unpackers + list(graph.operators)
+    for picture in pictures[:_CALIBRATION_PICTURES]:
+        image = decode_image(picture.read_bytes())
+        for shape in shapes:
+            prepared = prepare(image, PoseOptions(long_side=max(shape)), (shape,))
+            yield named("fields", shape), {"images": prepared.images}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -17,9 +18,10 @@ def get_runtime(request: Request) -> Runtime:
     return request.app.state.runtime
 
 
-def get_models(request: Request) -> ModelRepository:
-    """Its loaded models."""
-    return get_runtime(request).models
+async def get_models(request: Request) -> AsyncIterator[ModelRepository]:
+    """Its loaded models, which stay as they are until the request is answered, whatever is reloaded meanwhile."""
+    with get_runtime(request).served.use() as models:
+        yield models
 
 
 def get_pipeline(request: Request) -> Pipeline:

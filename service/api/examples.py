@@ -21,9 +21,37 @@ _PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
             },
         },
     ),
+    401: (
+        "The admin key is missing or wrong.",
+        {
+            "key": {
+                "kind": "wrong-admin-key",
+                "detail": "Send the header `Authorization: Bearer KEY` with the key of YAOP_ADMIN_KEY.",
+            }
+        },
+    ),
+    403: (
+        "The service was started without an admin key, so nobody may do this.",
+        {
+            "unset": {
+                "kind": "no-admin-key",
+                "detail": "This service has no admin key. Start it with YAOP_ADMIN_KEY to allow this.",
+            }
+        },
+    ),
     404: (
         "There is no such thing.",
         {"model": {"kind": "model-not-found", "detail": "There is no model named vgg. Loaded: mobilenet_fpn."}},
+    ),
+    409: (
+        "The new models cannot be used, or another reload is under way; the old ones keep answering.",
+        {
+            "damaged": {
+                "kind": "reload-failed",
+                "detail": "/models/mobilenet_fpn/model.tflite: altered (its SHA-256 is not the one in the manifest). "
+                "The models that were loaded before keep answering.",
+            }
+        },
     ),
     413: (
         "The body, the picture or the number of pictures is over the limit.",

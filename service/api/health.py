@@ -38,4 +38,4 @@ async def ready(runtime: RuntimeDep) -> Ready:
     """Answers 200 once the models are loaded and until the shutdown begins."""
     if not runtime.batcher.alive:
         raise Problem(503, "not-ready", "The engine's queue is not running.", headers={"Retry-After": "5"})
-    return Ready(models=runtime.models.names)
+    return Ready(models=runtime.served.current.names)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from service.api.deps import ModelsDep
+from service.api.admin import AdminOnly
+from service.api.deps import ModelsDep, RuntimeDep
 from service.api.examples import problem_responses
-from service.models import LoadedModel
+from service.models import LoadedModel, ModelRepository
 from service.problems import Problem
 from shared.assembly import redundant_limbs
 from shared.bundle import Manifest
@@ -53,7 +54,22 @@ class ModelDetails(Manifest):
 @router.get("/models", summary="List the loaded models")
 async def list_models(models: ModelsDep) -> ModelList:
     """All loaded models, the default first."""
-    return ModelList(models=[_summary(model, model is models.default) for model in models])
+    return _list(models)
+
+
+@router.post(
+    "/models/reload",
+    summary="Load the models again",
+    dependencies=[AdminOnly],
+    responses=problem_responses(401, 403, 409),
+)
+async def reload_models(runtime: RuntimeDep) -> ModelList:
+    """Call this after `yaop models promote`, or after any change to the bundles that the settings name.
+
+    They are loaded, verified and warmed up beside the old ones, which answer until then. If one of them fails, the old
+    ones keep answering.
+    """
+    return _list(await runtime.reloader.reload())
 
 
 @router.get("/models/{name}", summary="Show a model", responses=problem_responses(404, 422))
@@ -69,6 +85,10 @@ async def show_model(name: str, models: ModelsDep) -> ModelDetails:
         engine=model.engine.name,
         topology=_topology(model.skeleton),
     )
+
+
+def _list(models: ModelRepository) -> ModelList:
+    return ModelList(models=[_summary(model, model is models.default) for model in models])
 
 
 def _summary(model: LoadedModel, default: bool) -> ModelSummary:

@@ -15,7 +15,7 @@ from shared.errors import YaopError
 from shared.images import read_image
 from shared.inference.engine import Engine, EngineName, load_engine
 from shared.inference.estimator import PoseEstimator, PoseOptions
-from shared.schema import ModelRef
+from shared.schema import ModelRef, require_body_18
 
 Advance = Callable[[], None]
 
@@ -60,6 +60,8 @@ def run(
         How many pictures failed.
     """
     failures = 0
+    if data is not None and layout in ("openpose", "coco"):
+        require_body_18(bundle.skeleton)
     estimator = PoseEstimator(engine, bundle.skeleton)
     with ExitStack() as stack:
         outputs: list[Output] = []

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from shared.bundle import LITERT_FILE, Bundle, BundleError, load_bundle
 from shared.inference.engine import load_engine
 from shared.inference.tflite_file import TFLiteFile
 from tests import blob_network
-from trainer import export
+from trainer import export, litert
+from trainer.decoding import DecodeOptions
 from trainer.export import ExportError, as_float32, export_bundle, listed_shapes
+
+THRESHOLDS = {"peak": DecodeOptions().peak_threshold, "limb": DecodeOptions().limb_threshold}
 
 
 def test_the_bundle_loads_and_its_card_tells_what_it_is(blob_bundle: Bundle) -> None:
     loaded = load_bundle(blob_bundle.path)
     assert loaded.manifest.shapes == blob_network.SHAPES
-    assert loaded.manifest.thresholds == {"peak": 0.1, "limb": 0.05}
+    assert loaded.manifest.thresholds == THRESHOLDS
     card = (blob_bundle.path / "model_card.md").read_text("utf-8")
     assert "# blobs" in card and "Apache-2.0" in card and "Not measured" in card
 
@@ -65,17 +68,17 @@ def test_mixed_precision_is_exported_as_float32() -> None:
 
 
 def test_a_litert_file_that_differs_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    convert = export._litert_file
+    manifest = blob_network.manifest().model_copy(update={"shapes": ((64, 64),), "thresholds": THRESHOLDS})
+    export.save_network(blob_network.build(seed=1), manifest, tmp_path / "another")
+    convert = litert.convert
 
-    def with_another_bias(graphs: Any, shapes: Any) -> bytes:
-        graphs.weights[-1].assign_add(tf.ones_like(graphs.weights[-1]))
-        return convert(graphs, shapes)
+    def convert_another(conversion: litert.Conversion, *how: Any) -> bytes:
+        return convert(replace(conversion, saved_model=tmp_path / "another"), *how)
 
-    monkeypatch.setattr(export, "_litert_file", with_another_bias)
-    manifest = blob_network.manifest().model_copy(update={"shapes": ((64, 64),)})
+    monkeypatch.setattr(litert, "convert", convert_another)
     with pytest.raises(ExportError, match="differ"):
         export_bundle(blob_network.build(), manifest, tmp_path / "blobs")
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "blobs").exists()
 
 
 def test_an_existing_bundle_is_replaced_only_on_request(blob_bundle: Bundle) -> None:

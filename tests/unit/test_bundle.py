@@ -16,9 +16,10 @@ from shared.bundle import (
     list_bundles,
     load_bundle,
     shipped_models_dir,
+    skeleton_fields,
     write_bundle,
 )
-from shared.skeleton import BODY_18
+from shared.skeleton import BODY_18, Skeleton
 
 FILES = {
     "saved_model/saved_model.pb": b"graph" * 1000,
@@ -212,3 +213,32 @@ def test_names_cannot_leave_a_folder() -> None:
 
 def test_the_shipped_folder_is_beside_the_packages() -> None:
     assert shipped_models_dir().name == "models"
+
+
+CRANE = Skeleton.from_json({"name": "crane", "keypoints": ["hook", "top"], "limbs": [["hook", "top"]]})
+
+
+def test_a_bundle_carries_a_skeleton_that_is_not_built_in(source: Path, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "cranes", manifest(**skeleton_fields(CRANE)), source)
+    assert load_bundle(tmp_path / "cranes").skeleton == CRANE
+
+
+def test_a_manifest_without_a_definition_needs_none_for_a_built_in_skeleton(bundle: Bundle) -> None:
+    assert skeleton_fields(BODY_18) == {"skeleton": "body_18", "skeleton_definition": None}
+    assert "skeleton_definition" not in (bundle.path / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"skeleton": "crane"}, "unknown skeleton 'crane'"),
+        ({"skeleton": "cart", "skeleton_definition": CRANE.to_json()}, "not that of the skeleton 'cart'"),
+        ({"skeleton": "crane", "skeleton_definition": CRANE.to_json() | {"limbs": [["hook"]]}}, "limbs"),
+        ({"skeleton": "body_18", "skeleton_definition": CRANE.to_json() | {"name": "body_18"}}, "built-in"),
+    ],
+)
+def test_a_wrong_skeleton_is_told(bundle: Bundle, changes: dict[str, Any], message: str) -> None:
+    path = bundle.path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(BundleError, match=message):
+        load_bundle(bundle.path)
