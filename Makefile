@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help serve test lint format bench train lock browser environment clean
+.PHONY: help serve test lint format bench train soak lock browser environment clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -37,8 +37,11 @@ format: environment ## put the code in the one format
 bench: environment ## measure engines, decoding and the service side by side
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-train: environment ## train a network: make train DATA=folder
-	@$(BIN)/yaop train fit $(if $(DATA),--data '$(DATA)') $(ARGS)
+train: environment ## from pictures to a bundle in minutes; COCO=folder or DATA=folder: the default recipe on COCO
+	@$(BIN)/yaop train run $(if $(COCO)$(DATA),$(if $(COCO),--coco '$(COCO)') $(if $(DATA),--data '$(DATA)'),--recipe smoke) $(ARGS)
+
+soak: environment ## kill a training run twenty times, see that it always goes on
+	@$(BIN)/python -m tests.soak_training --kills 20 $(ARGS)
 
 environment: $(VENV)/dev.stamp
 

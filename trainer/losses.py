@@ -1,11 +1,12 @@
-"""Masked losses on heatmaps and PAFs, always in float32."""
+"""Masked losses on heatmaps and PAFs, always in float32.
+
+Keras is imported where it is used: recipes hold `LossOptions` and must load without it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-
-from keras import ops
 
 Tensor = Any
 
@@ -32,12 +33,16 @@ def heatmap_loss(target: Tensor, predicted: Tensor, weight: Tensor, foreground: 
         weight: float32, broadcastable to the target; 0 where nothing is known.
         foreground: extra weight of a cell per unit of its target.
     """
+    from keras import ops
+
     error = ops.square(ops.cast(predicted, "float32") - target)
     return ops.mean(ops.sum(error * weight * (1.0 + foreground * target), axis=(1, 2, 3)))
 
 
 def paf_loss(target: Tensor, predicted: Tensor, weight: Tensor, background: float, limb: float) -> Tensor:
     """Squared error as in `heatmap_loss`; `background` and `limb` weigh cells off and on a limb."""
+    from keras import ops
+
     error = ops.square(ops.cast(predicted, "float32") - target)
     vectors = ops.reshape(target, (-1, *target.shape[1:3], target.shape[3] // 2, 2))
     on_limb = ops.cast(ops.sum(ops.square(vectors), axis=-1) > 1e-6, "float32")
@@ -63,6 +68,8 @@ def fields_loss(
         keypoint_weights: float32 ``[B, K]``, 0 for keypoints this sample's data set does not label.
         limb_weights: float32 ``[B, L]``, the same for limbs.
     """
+    from keras import ops
+
     heatmap_weight = mask * keypoint_weights[:, None, None, :]
     paf_weight = mask * ops.repeat(limb_weights, 2, axis=-1)[:, None, None, :]
     heatmap = sum(heatmap_loss(targets[0], p, heatmap_weight, options.heatmap_foreground) for p in heatmaps)
