@@ -42,20 +42,22 @@ class AssemblyOptions:
     """What counts as a person.
 
     Attributes:
-        levels: people are begun in rounds, each from the peaks over its level that no one has yet, so that doubtful
-            peaks don't come between sure ones.
-        min_peak_score: peaks at or under this score are not looked at. Those over it but under the level can only
-            extend a person.
+        sure_peak, sure_keypoints: people are begun in two rounds, so that doubtful peaks don't come between sure ones:
+            first from peaks over this score, if so many belong together.
+        begin_peak, min_keypoints: then, from what is left, with these limits.
+        min_peak_score: peaks at or under this score are not looked at. Those over it can extend a person that others
+            have begun.
         min_limb_score: candidate limbs at or under this score are not looked at.
-        min_keypoints: people with fewer keypoints are dropped.
         min_person_score: people with a lower score are dropped.
         max_similarity: of two people more alike than this (OKS over their common keypoints) the weaker is dropped.
     """
 
-    levels: tuple[float, ...] = (0.3, 0.1)
+    sure_peak: float = 0.3
+    sure_keypoints: int = 5
+    begin_peak: float = 0.1
+    min_keypoints: int = 3
     min_peak_score: float = 0.0
     min_limb_score: float = 0.0
-    min_keypoints: int = 3
     min_person_score: float = 0.0
     max_similarity: float = 0.8
 
@@ -124,11 +126,12 @@ def assemble(
     """
     possible = _candidates(peaks, limb_scores, skeleton, options)
     parts: list[_Part] = []
-    for level in options.levels:
+    rounds = ((options.sure_peak, options.sure_keypoints), (options.begin_peak, options.min_keypoints))
+    for level, least in rounds:
         taken = {node for part in parts for node in part.slots.items()}
         possible = [link for link in possible if taken.isdisjoint(link.ends(skeleton))]
         begun = _grow(_match([link for link in possible if link.weaker > level]), skeleton)
-        parts += _extend([part for part in begun if len(part.slots) >= options.min_keypoints], possible, skeleton)
+        parts += _extend([part for part in begun if len(part.slots) >= least], possible, skeleton)
     if not parts:
         return People.none(skeleton)
     people = _to_people(parts, peaks, skeleton)

@@ -79,6 +79,8 @@ def _required(models_dir: Path | None) -> Path:
 def _bundle_in(source: Path) -> Path:
     """The bundle that a run exported, or the folder itself."""
     inside = source / "bundle"
+    if (source / "recipe.json").is_file() and not inside.exists() and not (source / MANIFEST_FILE).is_file():
+        raise BundleError(f"{source}: this run has no bundle yet; make it with `yaop train export {source}`")
     return inside if (inside / MANIFEST_FILE).is_file() and not (source / MANIFEST_FILE).is_file() else source
 
 

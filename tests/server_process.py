@@ -84,11 +84,11 @@ def running(*command: str, **env: str) -> Iterator[Server]:
 
 
 def run_yaop(
-    *arguments: str | Path, cwd: Path | None = None, stdin: int = subprocess.DEVNULL, **env: str
+    *arguments: str | Path, cwd: Path | None = None, stdin: int = subprocess.DEVNULL, seconds: float = 120, **env: str
 ) -> subprocess.CompletedProcess[bytes]:
     """One ``yaop`` command to its end."""
     paths = os.environ | {"PYTHONPATH": str(ROOT)} | {f"YAOP_{name.upper()}": value for name, value in env.items()}
     command = [sys.executable, "-m", "shared.cli", *map(str, arguments)]
     return subprocess.run(
-        command, cwd=cwd or ROOT, env=paths, capture_output=True, timeout=120, stdin=stdin, check=False
+        command, cwd=cwd or ROOT, env=paths, capture_output=True, timeout=seconds, stdin=stdin, check=False
     )

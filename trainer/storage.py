@@ -80,8 +80,9 @@ def read_bytes(location: str) -> bytes:
 
 
 def write_bytes(location: str, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all: temporary file, flush, rename (a bucket's objects appear
-    whole by themselves).
+    """Write a file so that it is there whole or not at all.
+
+    Locally by a temporary file, flush and rename; a bucket's objects appear whole by themselves.
 
     Raises:
         StorageError: it cannot be written, for instance because the disk is full; what was there before is untouched.

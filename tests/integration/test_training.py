@@ -1,184 +1,356 @@
-"""The training loop on a data set of a few free photographs."""
+"""The training loop: phases, going on after a cut, what stops it, and what it leaves behind."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+import errno
 import json
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import keras
 import numpy as np
 import pytest
 
 from shared.skeleton import BODY_18
-from tests import photos
-from trainer.cli import RecipeError, load_recipe
-from trainer.data.coco import DatasetError
+from tests import coco_files, tiny_training
+from tests.records_fixture import numbered_records, write_folder
+from tests.tiny_training import RECIPE, SKELETON, batches_from, recipe
+from trainer import fit as fitting
+from trainer.checkpoints import load_newest
+from trainer.distribution import Distribution, open_distribution
+from trainer.events import Event
+from trainer.fit import FitResult, train
+from trainer.hooks import Hook
+from trainer.initial import InitialError, load_initial
+from trainer.meters import TrainingError
 from trainer.models.registry import build_network
-from trainer.recipe import Recipe
-from trainer.training import AverageWeights, FieldsTraining, LayerwiseAdamW, WarmupCosine, fit
-from trainer.weights import save_weights
+from trainer.objective import Objective
+from trainer.recipe import EvaluationData, Phase, Recipe, RecipeError, load_recipe
+from trainer.storage import StorageError
+from trainer.validation import ValidationError
+from trainer.weights import load_weights, save_weights
 
-# The first test compiles two training steps; a machine that is busy with other things takes its time over them.
-pytestmark = pytest.mark.timeout(1200)
+# Each new phase compiles; a machine that is busy with other things takes its time over it.
+pytestmark = pytest.mark.timeout(600)
+
+SHORT = recipe(phases=(Phase(steps=4, learning_rate=1e-2, warmup=1),), checkpoint_every=2, log_every=1)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set in COCO's format: two portraits, with rough labels of the upper body."""
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "images").mkdir()
-    joints = np.zeros((17, 3))
-    joints[:7] = [[220, 110, 2], [236, 98, 2], [206, 98, 2], [255, 110, 2], [190, 110, 2], [330, 250, 2], [130, 260, 2]]
-    images, annotations = [], []
-    for number, picture in enumerate((photos.astronaut(), photos.grace_hopper()), start=1):
-        cv2.imwrite(str(folder / "images" / f"{number}.jpg"), picture[..., ::-1])
-        images.append({"id": number, "file_name": f"{number}.jpg"})
-        annotations.append(
-            {"image_id": number, "num_keypoints": 7, "bbox": [100, 40, 280, 400], "keypoints": joints.ravel().tolist()}
-        )
-    (folder / "train.json").write_text(json.dumps({"images": images, "annotations": annotations}))
-    return folder
+def cpu() -> Distribution:
+    return open_distribution("cpu")
 
 
 class CutOffError(Exception):
     """Stands for the kill."""
 
 
-def _cut_off(self: object, epoch: int, logs: dict[str, Any] | None = None) -> None:
-    if epoch == 2:
-        raise CutOffError
+class CutAfter(Hook):
+    def __init__(self, step: int) -> None:
+        self.last = step
+
+    def stepped(self, step: int) -> None:
+        if step == self.last:
+            raise CutOffError
 
 
-def _losses(run: Path, phase: int) -> list[float]:
-    with (run / f"log_{phase}.csv").open() as file:
-        return [float(row["loss"]) for row in csv.DictReader(file)]
+class Notes(Hook):
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.steps: list[int] = []
+
+    def stepped(self, step: int) -> None:
+        self.steps.append(step)
+
+    def said(self, text: str) -> None:
+        self.messages.append(text)
 
 
-class CutOffRun(NamedTuple):
-    """A smoke run that was cut off after two epochs of its first phase, and started again."""
+def go(folder: Path, cpu: Distribution, chosen: Recipe = RECIPE, *hooks: Hook, **options: Any) -> FitResult:
+    return train(chosen, str(folder), cpu, batches_from=batches_from(), hooks_from=lambda done: hooks, **options)
 
-    folder: Path
-    initial: Path
-    final: Path
-    epochs_before: int
+
+def weights_of(address: str | Path) -> list[Any]:
+    network = tiny_training.build(SKELETON)
+    load_weights(network, address)
+    return network.get_weights()
+
+
+def without_speed(events: tuple[Event, ...]) -> list[Event]:
+    return [{name: value for name, value in event.items() if name != "images_per_second"} for event in events]
 
 
 @pytest.fixture(scope="module")
-def recipe() -> Recipe:
-    smoke = load_recipe("smoke")
-    return dataclasses.replace(smoke, phases=(dataclasses.replace(smoke.phases[0], steps=16), smoke.phases[1]))
-
-
-@pytest.fixture(scope="module")
-def run(data: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> CutOffRun:
-    folder = tmp_path_factory.mktemp("training")
-    initial = folder / "initial.weights.h5"
-    keras.utils.set_random_seed(5)
-    build_network("mobilenet_fpn", BODY_18, **recipe.network_options).save_weights(initial)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.callbacks.TerminateOnNaN, "on_epoch_begin", _cut_off, raising=False)
-        with pytest.raises(CutOffError):
-            fit(recipe, data, folder / "run", initial=initial)
-    before = len(_losses(folder / "run", 0))
-    final = fit(recipe, data, folder / "run", initial=initial)
-    return CutOffRun(folder / "run", initial, final, before)
+def unbroken(cpu: Distribution, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FitResult]:
+    folder = tmp_path_factory.mktemp("unbroken")
+    return folder, go(folder, cpu)
 
 
 @pytest.mark.slow
-def test_a_run_that_was_cut_off_goes_on_where_it_stopped(run: CutOffRun) -> None:
-    assert run.epochs_before == 2
-    assert len(_losses(run.folder, 0)) == 4, "the first two epochs were not trained again"
-    assert len(_losses(run.folder, 1)) == 1
-
-
-@pytest.mark.slow
-def test_training_lowers_the_loss(run: CutOffRun) -> None:
-    losses = _losses(run.folder, 0)
-    assert losses[-1] < 0.9 * losses[0]
-
-
-@pytest.mark.slow
-def test_the_resolved_recipe_is_saved_with_the_run(run: CutOffRun, recipe: Recipe) -> None:
-    saved = json.loads((run.folder / "recipe.json").read_text())
-    assert saved == json.loads(json.dumps(recipe.to_json()))
-
-
-@pytest.mark.slow
-def test_layers_frozen_in_the_first_phase_keep_their_weights_and_the_others_learn(
-    run: CutOffRun, recipe: Recipe
+@pytest.mark.parametrize("cuts", [(5,), (6, 11)], ids=["in a phase", "between phases and again"])
+def test_a_run_that_was_cut_off_goes_on_and_ends_as_if_nothing_had_happened(
+    unbroken: tuple[Path, FitResult], cpu: Distribution, tmp_path: Path, cuts: tuple[int, ...]
 ) -> None:
-    before, after = (build_network("mobilenet_fpn", BODY_18, **recipe.network_options) for _ in range(2))
-    before.load_weights(run.initial)
-    after.load_weights(run.folder / "phase_0.weights.h5")
-    for name, learns in (("stem", False), ("block_16_project_bn", False), ("wide_2_pointwise", True)):
-        weights = zip(before.get_layer(name).get_weights(), after.get_layer(name).get_weights(), strict=True)
-        assert all(np.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in weights) is not learns, name
+    for cut in cuts:
+        with pytest.raises(CutOffError):
+            go(tmp_path, cpu, RECIPE, CutAfter(cut))
+    notes = Notes()
+    result = go(tmp_path, cpu, RECIPE, notes)
+    last_checkpoint = {5: 4, 11: 8}[cuts[-1]]
+    assert notes.steps == list(range(last_checkpoint + 1, 13)), "only the steps since the checkpoint are repeated"
+    assert without_speed(result.history) == without_speed(unbroken[1].history)
+    for mine, theirs in zip(weights_of(result.weights), weights_of(unbroken[1].weights), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.slow
-def test_a_finished_run_started_again_gives_the_same_weights(run: CutOffRun, data: Path, recipe: Recipe) -> None:
-    networks = []
-    for _ in range(2):
-        networks.append(build_network("mobilenet_fpn", BODY_18, **recipe.network_options))
-        networks[-1].load_weights(run.final)
-        assert fit(recipe, data, run.folder) == run.final
-    for first, second in zip(networks[0].get_weights(), networks[1].get_weights(), strict=True):
-        np.testing.assert_array_equal(first, second)
-    assert len(_losses(run.folder, 0)) == 4
+def test_training_lowers_the_loss_and_logs_it(unbroken: tuple[Path, FitResult]) -> None:
+    folder, result = unbroken
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert lines == list(result.history)
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 12]
+    assert [line["phase"] for line in lines] == [0, 0, 0, 1, 1, 1]
+    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
+    assert all(line["loss"] == pytest.approx(line["heatmap"] + line["paf"]) for line in lines)
+    assert all(line["images_per_second"] > 0 for line in lines)
 
 
-def test_the_average_goes_on_from_the_one_that_a_run_cut_off_has_left(tmp_path: Path) -> None:
-    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, name="dense")])
-    network.set_weights([np.array([[4.0]])])
-    save_weights(network, tmp_path / "average.weights.h5")
-    network.set_weights([np.array([[2.0]])])
-    average = AverageWeights(network, tmp_path / "average.weights.h5", decay=0.5, every=1)
-    average.on_train_begin()
-    average.on_train_batch_end(0)
-    assert float(average.average[0][0, 0]) == pytest.approx(3.0)
-    assert float(network.get_weights()[0][0, 0]) == 2.0, "the network itself goes on from its own backup"
+@pytest.mark.slow
+def test_the_resolved_recipe_is_saved_with_the_run(unbroken: tuple[Path, FitResult]) -> None:
+    assert Recipe.from_json(json.loads((unbroken[0] / "recipe.json").read_text())) == RECIPE
 
 
-def test_rates_slow_down_the_layers_they_name() -> None:
-    slow, fast = keras.Variable([1.0], name="trunk_kernel"), keras.Variable([1.0], name="head_kernel")
-    optimizer = LayerwiseAdamW(0.1, weight_decay=0.0, rates=(("trunk", 0.1),))
-    optimizer.apply([np.ones(1, np.float32)] * 2, [slow, fast])
-    assert 1 - float(slow[0]) == pytest.approx(0.1 * (1 - float(fast[0])), rel=1e-3)
+@pytest.mark.slow
+def test_layers_frozen_in_a_phase_keep_their_weights_and_the_others_learn(
+    unbroken: tuple[Path, FitResult], cpu: Distribution, tmp_path: Path
+) -> None:
+    with pytest.raises(CutOffError):
+        go(tmp_path, cpu, recipe(keep=1, checkpoint_every=6), CutAfter(7))
+    saved = load_newest(str(tmp_path / "checkpoints"), print)
+    assert saved is not None
+    keras.utils.set_random_seed(RECIPE.seed)
+    fresh = tiny_training.build(SKELETON)
+    for number, variable in enumerate(fresh.variables):
+        now = saved.values[f"network/{number:05d}/{variable.path}"]
+        same = np.array_equal(now, np.asarray(variable.value))
+        assert same is variable.path.startswith("stem"), variable.path
 
 
-def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
-    schedule = WarmupCosine(1.0, warmup=10, steps=110)
-    rates = [float(schedule(step)) for step in (0, 9, 60, 110, 500)]
-    assert rates == pytest.approx([0.1, 1.0, 0.505, 0.01, 0.01], abs=0.01)
+@pytest.mark.slow
+def test_a_finished_run_started_again_does_nothing(unbroken: tuple[Path, FitResult], cpu: Distribution) -> None:
+    before = Path(unbroken[1].weights).stat()
+    notes = Notes()
+    assert go(unbroken[0], cpu, RECIPE, notes) == unbroken[1]
+    assert notes.steps == []
+    assert Path(unbroken[1].weights).stat() == before
+
+
+@pytest.mark.slow
+def test_another_recipe_is_refused_and_what_does_not_matter_is_not(
+    unbroken: tuple[Path, FitResult], cpu: Distribution
+) -> None:
+    other = recipe(phases=(dataclasses.replace(RECIPE.phases[0], steps=7), RECIPE.phases[1]), clip_norm=2.0)
+    with pytest.raises(RecipeError, match=r"clip_norm 1\.0, not 2\.0; phases\.0\.steps 6, not 7"):
+        go(unbroken[0], cpu, other)
+    assert go(unbroken[0], cpu, recipe(keep=9, log_every=5)).weights == unbroken[1].weights
+    (unbroken[0] / "recipe.json").write_text(json.dumps(RECIPE.to_json()))
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_passed_over_and_named(
+    unbroken: tuple[Path, FitResult], cpu: Distribution, tmp_path: Path
+) -> None:
+    with pytest.raises(CutOffError):
+        go(tmp_path, cpu, RECIPE, CutAfter(9))
+    newest = tmp_path / "checkpoints" / "step-00000008.ckpt"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    notes = Notes()
+    result = go(tmp_path, cpu, RECIPE, notes)
+    assert notes.messages == [f"{newest}: damaged (its checksum differs); trying the checkpoint before it"]
+    assert notes.steps[0] == 7
+    assert result.history[-1]["loss"] == unbroken[1].history[-1]["loss"]
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_run_with_one_line_and_it_goes_on_when_there_is_room(
+    cpu: Distribution, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == "step-00000004.ckpt":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(StorageError, match=r"step-00000004\.ckpt: No space left on device"):
+            go(tmp_path, cpu, SHORT)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002.ckpt"]
+    notes = Notes()
+    go(tmp_path, cpu, SHORT, notes)
+    assert notes.steps == [3, 4]
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(cpu: Distribution, tmp_path: Path) -> None:
+    def poisoned(start: int) -> Iterator[Mapping[str, Any]]:
+        for number, batch in enumerate(batches_from()(start), start=start + 1):
+            if number == 4:
+                batch["limb_weights"][:] = np.nan
+            yield batch
+
+    last_good = r"step 4: the loss is nan .*the last good checkpoint is step-00000003\.ckpt"
+    chosen = dataclasses.replace(SHORT, checkpoint_every=3, log_every=50)
+    with pytest.raises(TrainingError, match=last_good):
+        train(chosen, str(tmp_path), cpu, batches_from=poisoned)
+    assert load_newest(str(tmp_path / "checkpoints"), print) is not None
+
+
+@pytest.mark.slow
+def test_the_averaged_weights_with_the_highest_ap_are_kept(cpu: Distribution, tmp_path: Path) -> None:
+    given = iter([0.3, 0.5, 0.4])
+    seen: list[list[Any]] = []
+
+    def evaluate(network: keras.Model) -> dict[str, float]:
+        seen.append(network.get_weights())
+        return {"ap": next(given), "ap50": 0.9}
+
+    chosen = dataclasses.replace(
+        SHORT,
+        phases=(Phase(steps=6, learning_rate=1e-2, warmup=1),),
+        evaluation=EvaluationData("none.json", "none", every=2),
+        precision="mixed_bfloat16",
+    )
+    result = go(tmp_path, cpu, chosen, evaluate=evaluate)
+    assert result.best_ap == 0.5
+    assert [event["ap"] for event in result.history if "ap" in event] == [0.3, 0.5, 0.4]
+    assert result.best is not None
+    for address, index in ((result.best, 1), (result.weights, 2)):
+        for kept, evaluated in zip(weights_of(address), seen[index], strict=True):
+            np.testing.assert_array_equal(kept, evaluated)
+    saved = load_newest(str(tmp_path / "checkpoints"), print)
+    assert saved is not None
+    assert saved.progress.best == 0.5
+    raw = [value for name, value in saved.values.items() if name.startswith("network/")]
+    assert any(not np.array_equal(a, b) for a, b in zip(raw, seen[2], strict=True)), "the average, not the weights"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_to_about_the_same_loss(cpu: Distribution, tmp_path: Path, precision: Any) -> None:
+    losses = [
+        go(tmp_path / chosen.precision, cpu, chosen).history[-1]["loss"]
+        for chosen in (SHORT, dataclasses.replace(SHORT, precision=precision))
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_weights_file_of_another_skeleton_leaves_only_the_heads(tmp_path: Path) -> None:
+    source, network = tiny_training.build(SKELETON), tiny_training.build(dataclasses.replace(SKELETON, limbs=((0, 1),)))
+    save_weights(source, tmp_path / "source.weights.h5")
+    left = load_initial(network, str(tmp_path / "source.weights.h5"))
+    assert left == ["paf_output"]
+    for name in ("stem", "body_bn", "heatmap_output"):
+        for mine, theirs in zip(
+            network.get_layer(name).get_weights(), source.get_layer(name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_weights_come_back_out_of_a_bundle(shipped_bundle: Any) -> None:
+    network = build_network("mobilenet_fpn", BODY_18)
+    assert load_initial(network, str(shipped_bundle.path)) == []
+    checkpoint = Path("models/checkpoints/mobilenet_fpn.weights.h5")
+    assert float(np.abs(network.get_layer("paf_output").get_weights()[0]).max()) > 0, "zero in a new network"
+    if checkpoint.exists():
+        stored = build_network("mobilenet_fpn", BODY_18)
+        stored.load_weights(checkpoint)
+        assert [weight.shape for weight in stored.get_weights()] == [weight.shape for weight in network.get_weights()]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere", "expected a .weights.h5 file, the folder of a bundle"),
+        ("nowhere.weights.h5", "No such file"),
+        ("movenet", "--movenet or YAOP_TRAIN_MOVENET"),
+    ],
+)
+def test_initial_weights_that_are_not_there_are_refused_in_one_line(source: str, message: str) -> None:
+    with pytest.raises((InitialError, StorageError), match=message):
+        load_initial(tiny_training.build(SKELETON), source)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")])
+    save_weights(other, tmp_path / "other.weights.h5")
+    with pytest.raises(InitialError, match="has none of the layers of tiny"):
+        load_initial(tiny_training.build(SKELETON), str(tmp_path / "other.weights.h5"))
+    (tmp_path / "text.weights.h5").write_text("no weights")
+    with pytest.raises(InitialError, match="not a weights file"):
+        load_initial(tiny_training.build(SKELETON), str(tmp_path / "text.weights.h5"))
 
 
 def test_intermediate_stages_of_the_papers_network_are_supervised() -> None:
-    recipe = load_recipe("smoke")
     network = build_network("openpose_vgg19", BODY_18, block_width=4, stage_width=4)
-    training = FieldsTraining(network, BODY_18, 8, recipe.targets, recipe.losses)
-    labels = {
-        "keypoints": np.zeros((1, 2, 18, 3), np.float32),
-        "sizes": np.zeros((1, 2), np.float32),
-        "ignored": np.zeros((1, 1, 3, 2), np.float32),
-        "keypoint_weights": np.ones((1, 18), np.float32),
-        "limb_weights": np.ones((1, 19), np.float32),
-    }
-    images = np.zeros((1, 64, 64, 3), np.uint8)
-    predicted = training(images)
-    whole = float(training.compute_loss(images, labels, predicted))
-    last = {key: predicted[key] for key in ("heatmaps", "pafs")}
-    assert whole > float(training.compute_loss(images, labels, last)) > 0
+    objective = Objective(BODY_18, 8, RECIPE.targets, RECIPE.losses)
+    batch = next(batches_from(size=1)(0))
+    batch |= {"images": np.zeros((1, 64, 64, 3), np.uint8), "mask": np.ones((1, 8, 8, 1), np.uint8)}
+    outputs = network(batch["images"].astype(np.float32))
+    rendered = objective.render(batch)
+    whole = sum(map(float, objective.losses_of(outputs, rendered, batch, 1.0)))
+    last = {part: outputs[part] for part in ("heatmaps", "pafs")}
+    assert whole > sum(map(float, objective.losses_of(last, rendered, batch, 1.0))) > 0
 
 
-def test_missing_data_is_refused_by_name(tmp_path: Path, recipe: Recipe) -> None:
-    with pytest.raises(DatasetError, match=r"train\.json"):
-        fit(recipe, tmp_path, tmp_path / "run")
+def test_masked_cells_do_not_count() -> None:
+    objective = Objective(SKELETON, 4, RECIPE.targets, RECIPE.losses)
+    batch = next(batches_from()(0)) | {"mask": np.zeros((4, 8, 8, 1), np.uint8)}
+    outputs = tiny_training.build(SKELETON)(batch["images"].astype(np.float32))
+    assert [float(loss) for loss in objective.losses_of(outputs, objective.render(batch), batch, 1.0)] == [0.0, 0.0]
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_names() -> None:
-    with pytest.raises(RecipeError, match="mobilenet_fpn, smoke"):
+    with pytest.raises(RecipeError, match="mobilenet_fpn"):
         load_recipe("resnet")
+
+
+@pytest.mark.slow
+def test_a_run_on_records_evaluates_and_writes_for_tensorboard_and_report(tmp_path: Path) -> None:
+    annotations, images = coco_files.write(tmp_path / "data", coco_files.content())
+    write_folder(tmp_path / "records" / "synthetic", numbered_records(tmp_path / "pictures", 8))
+    held_out = EvaluationData(annotations.name, images.name, resolution=64, every=2)
+    chosen = dataclasses.replace(SHORT, evaluation=held_out)
+    places = {"records": str(tmp_path / "records"), "data": str(annotations.parent), "run": str(tmp_path / "run")}
+    result = fitting.fit(chosen, **places)
+    assert [event["step"] for event in result.history if "ap" in event] == [2, 4]
+    assert result.best is not None
+    assert Path(result.best).exists()
+    assert sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir()) == [
+        f"sample_{i}.png" for i in range(4)
+    ]
+    assert "<html" in (tmp_path / "run" / "report.html").read_text()
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    content = events.read_bytes()
+    for tag in (b"loss/heatmap", b"learning_rate", b"images_per_second", b"accuracy/ap", b"sample_0"):
+        assert tag in content
+
+
+@pytest.mark.slow
+def test_held_out_data_that_is_missing_is_said_before_any_work(tmp_path: Path) -> None:
+    chosen = dataclasses.replace(SHORT, evaluation=EvaluationData("none.json", "none"))
+    with pytest.raises(ValidationError, match=r"none\.json: missing.* --set evaluation=null"):
+        fitting.fit(chosen, records=str(tmp_path), data=str(tmp_path), run=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_records_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="synthetic: no records here"):
+        fitting.fit(RECIPE, records=str(tmp_path), data=None, run=str(tmp_path / "run"), tensorboard=False)

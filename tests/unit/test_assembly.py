@@ -240,3 +240,40 @@ def test_absent_keypoints_are_all_zero(slots: int) -> None:
     people = assemble(peaks, limbs, BODY_18)
     absent = [i for i in range(18) if i not in (NOSE, RIGHT_EYE, RIGHT_EAR)]
     assert (people.keypoints[0, absent] == 0).all()
+
+
+def _chain(scores: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """One person down to the right ankle and the face, whose keypoints have these scores, all limbs certain."""
+    peaks = np.zeros((18, 2, 3), np.float32)
+    peaks[: len(scores), 0] = [(10.0 * kind, 20.0, score) for kind, score in enumerate(scores)]
+    limbs = np.zeros((19, 2, 2), np.float32)
+    for limb, (first, second) in enumerate(BODY_18.limbs):
+        limbs[limb, 0, 0] = float(max(first, second) < len(scores))
+    return peaks, limbs
+
+
+def test_doubtful_peaks_extend_a_person_that_sure_ones_begin() -> None:
+    people = assemble(*_chain([0.9, 0.9, 0.9, 0.9, 0.05, 0.9]), BODY_18)
+    assert len(people.scores) == 1
+    assert people.keypoints[0, BODY_18.index("right_wrist"), 2] == pytest.approx(0.05)
+
+
+def test_doubtful_peaks_alone_begin_nobody() -> None:
+    assert len(assemble(*_chain([0.09] * 8), BODY_18).scores) == 0
+
+
+def test_a_doubtful_peak_does_not_take_a_sure_ones_place() -> None:
+    """Two wrists answer to one elbow: the doubtful one's limb scores higher, and the sure one still gets it."""
+    peaks, limbs = _chain([0.9, 0.9, 0.9, 0.9, 0.9, 0.9])
+    wrist, limb = BODY_18.index("right_wrist"), BODY_18.limbs.index((3, 4))
+    peaks[wrist, 1] = (99, 99, 0.05)
+    limbs[limb, 0] = (0.6, 0.9)
+    people = assemble(peaks, limbs, BODY_18)
+    assert people.keypoints[0, wrist, 2] == pytest.approx(0.9)
+
+
+def test_fragments_of_sure_peaks_are_left_to_people_with_more_of_them() -> None:
+    """Three sure keypoints are no person yet while others of the same person are doubtful: all come out as one."""
+    people = assemble(*_chain([0.9, 0.9, 0.9, 0.2, 0.2, 0.2, 0.2]), BODY_18)
+    assert len(people.scores) == 1
+    assert (people.keypoints[0, :7, 2] > 0).all()

@@ -129,3 +129,12 @@ def test_without_a_models_folder_the_command_says_how_to_name_one(tmp_path: Path
     done = run("promote", tmp_path / "b1")
     assert isinstance(done.exception, BundleError)
     assert "--models-dir or YAOP_MODELS_DIR" in str(done.exception)
+
+
+def test_a_run_without_a_bundle_is_refused_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from shared.cli import main
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text("{}")
+    assert main(["models", "promote", str(tmp_path / "run"), "--models-dir", str(tmp_path / "models")]) == 2
+    assert "yaop train export" in capsys.readouterr().err

@@ -15,14 +15,14 @@ from trainer.model_card import model_card
 
 
 def record_accuracy(bundle: Bundle, results: Sequence[Accuracy], dataset: str) -> None:
-    """Write results into a bundle's manifest and model card, in place of those for the same data.
+    """Write results into a bundle's manifest and model card, in place of its own for the same data.
 
     Args:
         bundle: rewritten on disk; the model itself stays as it is.
         results: one for each resolution.
         dataset: how the data is named in the accuracy table.
     """
-    kept = [row for row in bundle.manifest.accuracy if row.dataset != dataset]
+    kept = [row for row in bundle.manifest.accuracy if row.dataset != dataset or row.system is not None]
     rows = [AccuracyRow(dataset=dataset, **_rounded(result)) for result in results]
     manifest = bundle.manifest.model_copy(update={"accuracy": (*kept, *rows)})
     with tempfile.TemporaryDirectory() as folder:
