@@ -147,7 +147,10 @@ def with_recipe(options: ExportOptions, recipe: Recipe) -> ExportOptions:
 
 def _training(recipe: Recipe, command: str) -> Training:
     total = sum(source.weight for source in recipe.sources)
-    shares = (f"{source.name} ({source.annotations}), {source.weight / total:.0%}" for source in recipe.sources)
+    shares = (
+        f"{source.name} ({source.annotations or 'nobody in it'}), {source.weight / total:.0%}"
+        for source in recipe.sources
+    )
     steps = sum(phase.steps for phase in recipe.phases)
     return Training(data=tuple(shares), initial=recipe.initial or "random weights", steps=steps, command=command)
 

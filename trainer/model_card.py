@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from shared.bundle import AccuracyRow, Manifest, Training, skeleton_of
 
 _HEAD = "| model | data | images | long side | AP | AP50 | AP75 | AP M | AP L | AR |\n" + "|---" * 10 + "|"
@@ -38,23 +36,13 @@ def _accuracy(manifest: Manifest) -> list[str]:
         return ["Not measured."]
     rows = [_accuracy_row(row, row.system or manifest.name) for row in manifest.accuracy]
     lines = ["COCO's keypoint evaluation, one scale, no flip; AP M and AP L are those of medium and large people.", ""]
-    return [*lines, _HEAD, *rows, *_comparisons(manifest.accuracy)]
+    return [*lines, _HEAD, *rows]
 
 
 def _accuracy_row(row: AccuracyRow, model: str) -> str:
     scores = (row.ap, row.ap50, row.ap75, row.ap_medium, row.ap_large, row.ar)
     facts = [f"| {model}", row.dataset, str(row.images), str(row.resolution)]
     return " | ".join([*facts, *(f"{score:.3f}" for score in scores)]) + " |"
-
-
-def _comparisons(rows: Sequence[AccuracyRow]) -> list[str]:
-    """A sentence for each other system that was measured on data this model was measured on."""
-    lines: list[str] = []
-    for other in (row for row in rows if row.system is not None):
-        own = [row.ap for row in rows if row.system is None and row.dataset == other.dataset]
-        if own:
-            lines += ["", f"{other.system} on {other.dataset}: AP {other.ap:.3f}; this model: up to {max(own):.3f}."]
-    return lines
 
 
 def _training(training: Training) -> list[str]:

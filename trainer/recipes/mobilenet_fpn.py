@@ -8,7 +8,7 @@
 First our own pyramid and heads learn on a frozen trunk, then the deeper half of the trunk with them, slowly; the
 shallow half has nothing to learn that would pay for its cost.
 
-Hardware and time: 640,000 samples of 256 x 256. About 18 hours on two CPU cores; see docs/training.md for other
+Hardware and time: 640,000 samples of 256 x 256. About 16 hours on two CPU cores; see docs/training.md for other
 machines. Never run to its end by the authors, who had a hundredth of COCO (`mobilenet_fpn_subset`): expected is
 more than that recipe's AP, how much is unknown. The trunk has not seen val2017; the shipped model has, so don't
 start this recipe from it if you want a number on val2017.
