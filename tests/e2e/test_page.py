@@ -228,7 +228,7 @@ def test_a_turned_photograph_is_shown_upright_under_its_skeleton(page: Page, ser
 def test_the_documentation_works_without_anything_from_outside(page: Page, server: Server, outside: list[str]) -> None:
     page.goto(f"{server.url}/docs")
     expect(page.get_by_text("Find the people in a picture").first).to_be_visible()
-    expect(page.locator(".opblock")).to_have_count(7)
+    expect(page.locator(".opblock")).to_have_count(8)
     page.get_by_text("Find the people in a picture").first.click()
     expect(
         page.get_by_text("queue-full").or_(page.get_by_text("Too many pictures are in progress")).first

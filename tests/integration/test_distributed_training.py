@@ -96,7 +96,6 @@ def test_two_worker_processes_give_the_losses_of_one(one_process: list[float], i
 
 
 def test_jax_gives_the_losses_of_tensorflow(one_process: list[float], initial: str, tmp_path: Path) -> None:
-    pytest.importorskip("jax")
     jax = losses(start("cpu", 0, tmp_path / "run", initial, KERAS_BACKEND="jax"))
     np.testing.assert_allclose(jax, one_process, rtol=1e-3)
 
