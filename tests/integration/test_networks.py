@@ -23,9 +23,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "openpose_vgg19": {"block_width": 8, "stage_width": 16},
 }
 IMAGE = (64, 96)
+OURS = sorted(name for name, network in NETWORKS.items() if network.build.__module__.startswith("trainer."))
 
 
-@pytest.fixture(params=sorted(NETWORKS))
+@pytest.fixture(params=OURS)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -58,7 +59,7 @@ def _check_outputs(outputs: dict[str, Any], name: str) -> None:
 
 
 def test_the_harness_knows_every_network() -> None:
-    assert SMALL.keys() == NETWORKS.keys()
+    assert sorted(SMALL) == OURS
 
 
 def test_fields_have_the_skeletons_channels_at_the_networks_stride(name: str, network: keras.Model) -> None:
