@@ -74,7 +74,7 @@ def export_run(
     if destination is None and storage.is_remote(run):
         raise ExportError(f"{run}: say where on this machine the bundle goes")
     recipe, skeleton = read_recipe(run)
-    file = storage.join(run, f"{_which(run, which)}.weights.h5")
+    file = weights_of(run, which)
     named = naming if naming.command else dataclasses.replace(naming, command=f"yaop train fit --run {Path(run).name}")
     model = load_model(file, recipe, skeleton)
     manifest = make_manifest(recipe, skeleton, named, long_sides, weights)
@@ -155,11 +155,16 @@ def _training(recipe: Recipe, command: str) -> Training:
     return Training(data=tuple(shares), initial=recipe.initial or "random weights", steps=steps, command=command)
 
 
-def _which(run: str, which: Which) -> str:
+def weights_of(run: str, which: Which = "auto") -> str:
+    """Address of the weights of a run that `export_run` takes.
+
+    Raises:
+        ExportError: it has none yet.
+    """
     names = ["best", "final"] if which == "auto" else [which]
     for name in names:
-        if storage.exists(storage.join(run, f"{name}.weights.h5")):
-            return name
+        if storage.exists(file := storage.join(run, f"{name}.weights.h5")):
+            return file
     raise ExportError(f"{run}: has no {' or '.join(f'{name}.weights.h5' for name in names)}; is the training done?")
 
 

@@ -109,10 +109,10 @@ def _write_records(recipe: Recipe, places: Places) -> None:
 def _export(recipe: Recipe, places: Places, command: str) -> Bundle:
     """Export the run's best weights, unless the bundle is there and is theirs."""
     from trainer.export import LONG_SIDES, ExportOptions
-    from trainer.export_run import BUNDLE_FOLDER, Naming, export_run
+    from trainer.export_run import BUNDLE_FOLDER, Naming, export_run, weights_of
     from trainer.weights import digest_of
 
-    source = _exported(places.run)
+    source = weights_of(places.run)
     marker, destination = storage.join(places.run, "exported.json"), Path(places.run) / BUNDLE_FOLDER
     state = json.dumps({"weights": digest_of(source), "export": recipe.export})
     if destination.exists() and storage.exists(marker) and storage.read_bytes(marker).decode() == state:
@@ -128,11 +128,6 @@ def _export(recipe: Recipe, places: Places, command: str) -> Bundle:
     )
     storage.write_bytes(marker, state.encode())
     return bundle
-
-
-def _exported(run: str) -> str:
-    names = [name for name in ("best.weights.h5", "final.weights.h5") if storage.exists(storage.join(run, name))]
-    return storage.join(run, names[0])
 
 
 def _evaluate(recipe: Recipe, places: Places, bundle: Bundle) -> Bundle:

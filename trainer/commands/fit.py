@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +21,11 @@ from trainer.commands.options import (
     SetOption,
 )
 
+if TYPE_CHECKING:
+    from trainer.recipe import Recipe
+
 DistributionOption = Annotated[str, typer.Option(help="cpu, gpu, mirrored (all GPUs), multiworker (TF_CONFIG) or tpu.")]
+DevicesOption = Annotated[int, typer.Option(help="With mirrored: parts of the processor in place of GPUs.")]
 InitialOption = Annotated[
     str | None,
     typer.Option(help='Weights to start a new run from: *.weights.h5, the folder of a bundle, or "movenet".'),
@@ -41,7 +46,7 @@ def fit(
         str | None, typer.Option(help="Name or folder of the run; one that was cut off goes on. [recipe and time]")
     ] = None,
     distribution: DistributionOption = "cpu",
-    devices: Annotated[int, typer.Option(help="With mirrored: parts of the processor in place of GPUs.")] = 0,
+    devices: DevicesOption = 0,
     initial: InitialOption = None,
     movenet: MovenetOption = None,
     tensorboard: Annotated[bool, typer.Option(help="Write curves and pictures for TensorBoard.")] = True,
@@ -51,13 +56,8 @@ def fit(
     Learning rates are those of the recipe's own batch: with --set pipeline.batch=N they are scaled in proportion.
     """
     from trainer.fit import fit as run_fit
-    from trainer.optimizer import for_batch
-    from trainer.recipe import load_recipe, with_overrides
 
-    own = load_recipe(recipe)
-    resolved = for_batch(with_overrides(own, overrides or []), own.pipeline.batch)
-    if initial is not None:
-        resolved = dataclasses.replace(resolved, initial=initial)
+    resolved = resolve_recipe(recipe, overrides, initial)
     address = run_address(runs, run, recipe)
     result = run_fit(
         resolved,
@@ -71,6 +71,20 @@ def fit(
     )
     best = f"; best AP {result.best_ap:.3f}: {result.best}" if result.best else ""
     typer.echo(f"wrote {result.weights}{best}")
+
+
+def resolve_recipe(name: str, overrides: Sequence[str] | None, initial: str | None) -> Recipe:
+    """The recipe of this name as the command line changes it, its learning rates those of its batch.
+
+    Raises:
+        RecipeError: there is no such recipe or field.
+    """
+    from trainer.optimizer import for_batch
+    from trainer.recipe import load_recipe, with_overrides
+
+    own = load_recipe(name)
+    resolved = for_batch(with_overrides(own, overrides or []), own.pipeline.batch)
+    return resolved if initial is None else dataclasses.replace(resolved, initial=initial)
 
 
 def run_address(runs: str, run: str | None, recipe: str) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from trainer.commands.fit import DistributionOption, InitialOption, MovenetOption, run_address
+from trainer.commands.fit import (
+    DevicesOption,
+    DistributionOption,
+    InitialOption,
+    MovenetOption,
+    resolve_recipe,
+    run_address,
+)
 from trainer.commands.options import (
     DEFAULT_DATA,
     DEFAULT_RECORDS,
@@ -22,9 +28,6 @@ from trainer.commands.options import (
     RunsOption,
     SetOption,
 )
-
-if TYPE_CHECKING:
-    from trainer.recipe import Recipe
 
 
 def run(
@@ -38,7 +41,7 @@ def run(
         Path | None, typer.Option(help="Folder of COCO 2017 that is on this disk already, used in place of a download.")
     ] = None,
     distribution: DistributionOption = "cpu",
-    devices: Annotated[int, typer.Option(help="With mirrored: parts of the processor in place of GPUs.")] = 0,
+    devices: DevicesOption = 0,
     initial: InitialOption = None,
     movenet: MovenetOption = None,
     export: Annotated[bool, typer.Option(help="Write RUN/bundle at the end.")] = True,
@@ -49,13 +52,8 @@ def run(
     makes its own.
     """
     from trainer.job import Places, run_job
-    from trainer.optimizer import for_batch
-    from trainer.recipe import load_recipe, with_overrides
 
-    own = load_recipe(recipe)
-    resolved: Recipe = for_batch(with_overrides(own, overrides or []), own.pipeline.batch)
-    if initial is not None:
-        resolved = dataclasses.replace(resolved, initial=initial)
+    resolved = resolve_recipe(recipe, overrides, initial)
     if coco is not None:
         from trainer.data.coco_link import find_coco, link_coco
 
