@@ -23,17 +23,30 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Raises:
         YaopError: it cannot be written; the message starts with the path.
     """
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """An empty file beside `path` to write to by its name, which replaces `path` when the block ends without an error.
+
+    Whoever writes to it sees to it that it is on the disk.
+
+    Raises:
+        YaopError: it cannot be written; the message starts with the path.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     except OSError as error:
         raise YaopError(f"{path}: {error.strerror or error}") from error
+    os.close(descriptor)
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:

@@ -1,0 +1,175 @@
+"""Child processes that touch uploads, as the parent sees them: started bare, listened to with patience, killed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from service.media.messages import HEAD_BYTES, parse_head, parse_length
+from service.media.video_errors import VideoError, VideoErrorReason
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PIPE_BYTES = 1 << 20  # what Linux allows without privileges: most of a 720p picture
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ; the module fcntl has it on Linux only
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
+
+
+def module_command(module: str) -> list[str]:
+    """The command that runs a module of this package in a Python of its own."""
+    return [sys.executable, "-P", "-m", module]
+
+
+class Child(AbstractContextManager["Child"]):
+    """A running child process.
+
+    It gets its request as a line of JSON on standard input, which then stays open: its end tells the child that
+    this process is gone, however that came about (see `service.media.child_main`). It answers by messages on standard
+    output. It inherits no other file and next to no environment.
+
+    Args:
+        command: usually of `module_command`.
+        request: a JSON object.
+    """
+
+    def __init__(self, command: Sequence[str], request: Mapping[str, Any]) -> None:
+        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        environment |= {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            cwd=_ROOT,
+            start_new_session=True,  # Ctrl+C is this process's to handle
+            bufsize=0,
+        )
+        self._finalizer = weakref.finalize(self, _end, self._process)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._out = self._process.stdout.fileno()
+        with suppress(OSError):
+            fcntl.fcntl(self._out, _SET_PIPE_SIZE, _PIPE_BYTES)
+        with suppress(BrokenPipeError):  # it ended at once: receive tells why
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def receive(self, seconds: float) -> dict[str, Any]:
+        """The next message that is more than a sign of life; an error is raised.
+
+        Args:
+            seconds: longest silence.
+
+        Raises:
+            VideoError: what the child reports, or that it was silent for too long or ended without a word.
+        """
+        while True:
+            deadline = time.monotonic() + seconds
+            try:
+                size = parse_length(self._read(HEAD_BYTES, deadline))
+                head = parse_head(self._read(size, deadline))
+            except ValueError as error:
+                raise self._failed("corrupt", f"the process that reads it answers {error}") from error
+            if "error" in head:
+                self.close()
+                raise _reported(head)
+            if "alive" not in head:
+                return head
+
+    def read_into(self, view: memoryview, seconds: float) -> None:
+        """Fill `view`, of unsigned bytes, with what follows a message.
+
+        Raises:
+            VideoError: as for `receive`.
+        """
+        self._fill(view, time.monotonic() + seconds)
+
+    def close(self) -> None:
+        """Kill it, if it still runs."""
+        self._finalizer()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def _read(self, size: int, deadline: float) -> bytearray:
+        data = bytearray(size)
+        self._fill(memoryview(data), deadline)
+        return data
+
+    def _fill(self, view: memoryview, deadline: float) -> None:
+        poll = select.poll()  # select cannot take descriptors over 1023
+        poll.register(self._out, select.POLLIN)
+        while view:
+            left = deadline - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                raise self._failed("too-slow", "reading it takes too long")
+            count = os.readv(self._out, [view])
+            if count == 0:
+                raise self._ended()
+            view = view[count:]
+
+    def _ended(self) -> VideoError:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        code = self._process.returncode
+        if code == -signal.SIGXCPU:
+            return self._failed("too-slow", "reading it takes too much computing time")
+        if code == -signal.SIGKILL:
+            return self._failed("too-much-memory", "the system ended the process that read it, for want of memory")
+        return self._failed("corrupt", f"the process that read it broke off ({_described(code)})")
+
+    def _failed(self, reason: VideoErrorReason, message: str) -> VideoError:
+        self.close()
+        return VideoError(reason, message)
+
+
+def ask(command: Sequence[str], request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """The one answer of a child process, which is ended then.
+
+    Args:
+        command: usually of `module_command`.
+        request: a JSON object.
+        seconds: wall clock that it may take altogether.
+
+    Raises:
+        VideoError: what the child reports, or that it took too long or ended without a word.
+    """
+    with Child(command, request) as child:
+        return child.receive(seconds)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+
+
+def _reported(head: Mapping[str, Any]) -> VideoError:
+    reason = head["error"] if head["error"] in get_args(VideoErrorReason) else "corrupt"
+    return VideoError(reason, str(head.get("message", "")))
+
+
+def _described(code: int | None) -> str:
+    if code is None:
+        return "it closed its output"
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
