@@ -70,9 +70,14 @@ def prepare(image: RgbImage, options: PoseOptions, shapes: tuple[Shape, ...]) ->
     Raises:
         RegionError: the region of interest is empty or outside of the picture.
     """
-    region = _region(image.shape[1], image.shape[0], options.roi)
-    box = letterbox(region, best_shape(region.width, region.height, options.long_side, shapes))
+    box = fit(image.shape[1], image.shape[0], options, shapes)
     return Prepared(box.apply(image)[None], box)
+
+
+def fit(width: int, height: int, options: PoseOptions, shapes: tuple[Shape, ...]) -> Letterbox:
+    """How a picture of this size lies in the network input that `prepare` makes of it. Raises like `prepare`."""
+    region = _region(width, height, options.roi)
+    return letterbox(region, best_shape(region.width, region.height, options.long_side, shapes))
 
 
 def finish(
