@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help serve test lint format bench train soak lock browser environment clean
+.PHONY: help serve test lint format bench train soak lock browser postgres environment clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ help: ## what can be made
 serve: $(VENV)/serve.stamp ## run the service on 127.0.0.1:8000
 	@exec $(BIN)/yaop serve $(ARGS)
 
-test: lint browser ## check everything: style, types, and all tests
+test: lint browser postgres ## check everything: style, types, and all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: environment ## style and types only
@@ -47,6 +47,9 @@ environment: $(VENV)/dev.stamp
 
 browser: ## a Chromium for the end-to-end tests, where one can be had
 	@.ci/browser $(BIN)/python
+
+postgres: ## a PostgreSQL server for the tests, where one can be had
+	@.ci/postgres $(BIN)/python
 
 lock: $(VENV)/bin/python ## pin the packages again (UPGRADE=1: to their newest versions)
 	@$(INSTALL) '$(UV)'

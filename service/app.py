@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from service import problems
-from service.api import health, metrics, models, page, pose
+from service.api import health, metrics, models, page, pose, videos
 from service.metrics import Metrics
 from service.middleware.body_limit import BodyLimitMiddleware
 from service.middleware.errors import ErrorsMiddleware
@@ -54,9 +55,10 @@ def create_app(settings: Settings | None = None, models_loaded: ModelRepository 
         docs_url=None,
         redoc_url=None,
     )
+    app.state.stopping = threading.Event()  # set by whoever runs it, once it is to end
     problems.install(app)
     _add_middleware(app, checked, counters)
-    for resource in (pose, models, health, metrics, page):
+    for resource in (pose, videos, models, health, metrics, page):
         app.include_router(resource.router)
     page.mount_static(app)
     return app
@@ -64,7 +66,7 @@ def create_app(settings: Settings | None = None, models_loaded: ModelRepository 
 
 def _add_middleware(app: FastAPI, settings: Settings, counters: Metrics) -> None:
     """The last one added is the outermost: ids, then logs and metrics, then errors, then limits."""
-    app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)
+    app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes, exempt={"/videos"})
     app.add_middleware(ErrorsMiddleware)
     app.add_middleware(ObserveMiddleware, metrics=counters)
     app.add_middleware(RequestIdMiddleware)

@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 import sys
+import threading
 from types import FrameType
 
 import uvicorn
@@ -41,7 +42,7 @@ def serve_forever(settings: Settings, models: ModelRepository | None = None) -> 
             ws="none",
             timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
         )
-        _Server(config, url_of(listener, settings.host)).run(sockets=[listener])
+        _Server(config, url_of(listener, settings.host), app.state.stopping).run(sockets=[listener])
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -73,17 +74,22 @@ def url_of(listener: socket.socket, host: str) -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it answers."""
+    """Says where it is once it answers, and tells the application when it is about to stop."""
 
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, url: str, stopping: threading.Event) -> None:
         super().__init__(config)
         self._url = url
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             sys.stdout.write(f"YAOP is ready at {self._url} (API: {self._url}/docs). Stop it with Ctrl-C.\n")
             sys.stdout.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.set()  # answers without an end, such as events, end: they would hold it up
+        await super().shutdown(sockets)
 
 
 def _exit_quietly(_number: int, _frame: FrameType | None) -> None:

@@ -1,13 +1,14 @@
 """Changing the models of a running service: the new ones are loaded and tried beside the old ones, then take over.
 
-A request keeps the models that it began with. Engines that were replaced are closed when the last such request is done.
-Everything here but the loading happens on the event loop's thread.
+A request or job keeps the models that it began with. Engines that were replaced are closed when the last of those is
+done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServedModels:
-    """The repository that new requests get, and those that older ones still use.
+    """The repository that new requests get, and those that older ones still use. Thread-safe.
 
     Args:
         repository: the first.
@@ -31,22 +32,26 @@ class ServedModels:
         self.current = repository
         self._release = release
         self._users: dict[ModelRepository, int] = {}
+        self._changing = threading.Lock()
 
     @contextmanager
     def use(self) -> Iterator[ModelRepository]:
         """The current repository; its engines stay open until the block ends."""
-        repository = self.current
-        self._users[repository] = self._users.get(repository, 0) + 1
+        with self._changing:
+            repository = self.current
+            self._users[repository] = self._users.get(repository, 0) + 1
         try:
             yield repository
         finally:
-            self._users[repository] -= 1
-            self._release_if_unused(repository)
+            with self._changing:
+                self._users[repository] -= 1
+                self._release_if_unused(repository)
 
     def replace(self, repository: ModelRepository) -> None:
         """Let all later requests have this one."""
-        old, self.current = self.current, repository
-        self._release_if_unused(old)
+        with self._changing:
+            old, self.current = self.current, repository
+            self._release_if_unused(old)
 
     def _release_if_unused(self, repository: ModelRepository) -> None:
         if self._users.get(repository):

@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from service.batching import Batcher
+from service.jobs.retention import RetentionPolicy, enforce_regularly
+from service.jobs.start import StartingQueue, open_queue
+from service.jobs.storage import Storage
 from service.metrics import Metrics
 from service.models import ModelRepository
 from service.pipeline import Pipeline
@@ -18,7 +21,7 @@ from service.workers import Workers
 
 @dataclass(frozen=True)
 class Runtime:
-    """The running parts of one application."""
+    """The running parts of one application; `jobs` is None if it takes no videos."""
 
     settings: Settings
     served: ServedModels
@@ -27,6 +30,8 @@ class Runtime:
     workers: Workers
     metrics: Metrics
     pipeline: Pipeline
+    storage: Storage
+    jobs: StartingQueue | None
 
 
 @asynccontextmanager
@@ -40,10 +45,32 @@ async def running(settings: Settings, models: ModelRepository, metrics: Metrics)
     pipeline = Pipeline(workers, batcher, metrics, deadline=settings.deadline, max_pixels=settings.max_pixels)
     # On the engine's thread, so that no engine is taken from under a call whose request has been given up.
     served = ServedModels(models, lambda replaced: batcher.run_between_calls(replaced.close))
+    storage = Storage(settings.artifacts_url, settings.data_dir)
+    reloader = Reloader(settings, served)
     try:
-        yield Runtime(settings, served, Reloader(settings, served), batcher, workers, metrics, pipeline)
+        async with _video_jobs(settings, served, batcher, storage) as jobs:
+            yield Runtime(settings, served, reloader, batcher, workers, metrics, pipeline, storage, jobs)
     finally:
         await asyncio.to_thread(_stop, batcher, workers, served, settings.shutdown_timeout)
+
+
+@asynccontextmanager
+async def _video_jobs(
+    settings: Settings, served: ServedModels, batcher: Batcher, storage: Storage
+) -> AsyncIterator[StartingQueue | None]:
+    """The queue, and the task that deletes what is too old; both end before the batcher that they need."""
+    if not settings.videos:
+        yield None
+        return
+    jobs = StartingQueue(lambda: open_queue(settings, served.use, batcher, storage))
+    policy = RetentionPolicy(settings.job_retention, settings.max_artifact_bytes)
+    retention = asyncio.create_task(enforce_regularly(jobs.get, storage, policy))
+    try:
+        yield jobs
+    finally:
+        retention.cancel()
+        await asyncio.wait((retention,))
+        await jobs.close(settings.shutdown_timeout)
 
 
 def _warm_up(models: ModelRepository) -> None:

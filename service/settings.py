@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from platformdirs import user_data_path
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -43,6 +44,32 @@ class Settings(BaseSettings):
     max_body_bytes: ByteSize = Field(ByteSize(25_000_000), ge=1, description="Largest request body, e.g. 25MB.")
     max_pixels: int = Field(50_000_000, ge=1, description="Largest picture, in pixels (width x height).")
     max_batch_images: int = Field(32, ge=1, le=10_000, description="Most pictures in one POST /pose/batch.")
+    videos: bool = Field(True, description="Take videos as jobs; off: everything under /videos gets a 503.")
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("yaop", appauthor=False),
+        description="Folder for uploads, results and the database of the jobs. Default: the user's data folder.",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="postgresql://... for many workers. Default: an SQLite file in the data folder."
+    )
+    artifacts_url: str | None = Field(
+        None, description="Folder or fsspec URL (s3://, gs://) of uploads and results. Default: in the data folder."
+    )
+    job_concurrency: int = Field(
+        2, ge=0, le=64, description="Videos worked on at once by this process; 0 leaves them to `yaop worker`s."
+    )
+    max_jobs: int = Field(100, ge=1, le=1_000_000, description="Most unfinished video jobs; more get a 503.")
+    max_video_bytes: ByteSize = Field(ByteSize(2_000_000_000), ge=1, description="Largest video upload, e.g. 2GB.")
+    max_video_pixels: int = Field(4096 * 2176, ge=1, description="Largest picture of a video (width x height).")
+    max_video_seconds: float = Field(7200.0, gt=0, description="Longest video, in seconds.")
+    max_video_frames: int = Field(500_000, ge=1, description="Most frames of a video.")
+    job_retention: float = Field(7 * 86400.0, gt=0, description="Seconds that finished video jobs are kept.")
+    max_artifact_bytes: ByteSize = Field(
+        ByteSize(20_000_000_000), ge=1, description="Disk space for video jobs; the oldest finished ones go first."
+    )
+    worker_timeout: float = Field(
+        30.0, ge=1, le=3600, description="Seconds without a sign of life after which a worker's jobs go to others."
+    )
     shutdown_timeout: float = Field(30.0, gt=0, le=3600, description="Seconds requests get to finish at shutdown.")
     admin_key: SecretStr | None = Field(None, description="Key that POST /models/reload asks for; unset: nobody may.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
@@ -53,7 +80,7 @@ class Settings(BaseSettings):
     def _ignore_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
 
-    @field_validator("models_dir", "admin_key", mode="before")
+    @field_validator("models_dir", "admin_key", "database_url", "artifacts_url", mode="before")
     @classmethod
     def _blank_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -64,6 +91,11 @@ class Settings(BaseSettings):
         if value is not None and not value.is_dir():
             raise ValueError("there is no such folder")
         return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _folder_is_absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
 
     @field_validator("model", mode="before")
     @classmethod

@@ -23,8 +23,8 @@ PROBLEM = "application/problem+json"
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    """A deadline that a busy machine keeps too, unless the test is about deadlines."""
-    return Settings(**{"deadline": 120, **given})
+    """A deadline that a busy machine keeps too, and no videos, unless the test is about them."""
+    return Settings(**{"deadline": 120, "videos": False, **given})
 
 
 def build(engine: DiscEngine | None = None, batch_limit: int = 8, **settings: Any) -> FastAPI:

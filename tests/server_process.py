@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,15 +15,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE = ("-m", "tests.fake_server")
+FAKE_WORKER = ("-m", "tests.fake_worker")
 REAL = ("-m", "shared.cli", "serve")
 START_SECONDS = 120
 
 
 class Server:
-    """A running server.
+    """A running server, or a worker.
 
     Attributes:
-        url: where it is.
+        url: where it is; empty for a worker.
         cpu_seconds_to_start: processor time it took to be ready.
     """
 
@@ -44,8 +46,8 @@ class Server:
         line = self.process.stdout.readline()
         watchdog.cancel()
         found = re.search(r"http://\S+:\d+", line)
-        assert found, f"the server did not start: {line!r} {''.join(self.errors)}"
-        self.url = found.group()
+        assert line.startswith("YAOP is "), f"it did not start: {line!r} {''.join(self.errors)}"
+        self.url = found.group() if found else ""
         self.cpu_seconds_to_start = self._cpu_seconds()
 
     @property
@@ -73,14 +75,19 @@ class Server:
 
 @contextmanager
 def running(*command: str, **env: str) -> Iterator[Server]:
-    """A server that is stopped at the end of the block; `env` are settings without their prefix, as in ``port``."""
-    server = Server(command, {f"YAOP_{name.upper()}": value for name, value in env.items()})
-    try:
-        yield server
-    finally:
-        if server.process.poll() is None:
-            server.process.kill()
-        server.process.wait(30)
+    """A server that is stopped at the end of the block; `env` are settings without their prefix, as in ``port``.
+
+    Its data is in a folder of its own unless `data_dir` is given.
+    """
+    with tempfile.TemporaryDirectory(prefix="yaop-test-", ignore_cleanup_errors=True) as folder:
+        settings = {"data_dir": folder, **env}
+        server = Server(command, {f"YAOP_{name.upper()}": value for name, value in settings.items()})
+        try:
+            yield server
+        finally:
+            if server.process.poll() is None:
+                server.process.kill()
+            server.process.wait(30)
 
 
 def run_yaop(

@@ -1,0 +1,1 @@
+"""Videos as durable jobs: what was acknowledged is finished, whatever dies in between."""

@@ -1,0 +1,62 @@
+"""What can be asked of a video job. Stored with the job, so every field has to survive JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.parsing import MOST_PEOPLE, RESOLUTIONS, Resolution
+from shared.inference.estimator import DEFAULT_MAX_PEOPLE, DEFAULT_MIN_SCORE, PoseOptions
+
+MOST_EVERY = 30
+MOST_FPS = 240
+
+
+class VideoOptions(BaseModel):
+    """How a video is looked at, and how the result is drawn and encoded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resolution: Resolution = Field(
+        default=RESOLUTIONS["balanced"],
+        description="Long side of the network's input. Larger finds smaller people, slower.",
+    )
+    min_score: float = Field(
+        default=DEFAULT_MIN_SCORE, ge=0, le=1, description="People with a lower score are left out."
+    )
+    max_people: int = Field(default=DEFAULT_MAX_PEOPLE, ge=1, le=MOST_PEOPLE, description="Most people in a frame.")
+    model: str | None = Field(default=None, description="Name of a loaded model. Default: the first.")
+    track: bool = Field(default=True, description="Give people ids that stay the same over the video.")
+    smooth: bool = Field(default=True, description="Smooth keypoints over time (one-euro filter).")
+    every: int = Field(
+        default=1, ge=1, le=MOST_EVERY, description="Look at each n-th frame only, and interpolate the frames between."
+    )
+    codec: str = Field(
+        default="h264",
+        description="`h264`, `vp9`, `mpeg4`, `mjpeg`, or a four-character code such as `XVID` or `MP4V`.",
+    )
+    fps: float | None = Field(
+        default=None,
+        gt=0,
+        le=MOST_FPS,
+        description="Frames per second of the result. Default: the source's own timing is kept.",
+    )
+    draw: bool = Field(default=True, description="Draw the skeletons.")
+    draw_ids: bool = Field(default=True, description="Write each person's id beside them.")
+    draw_boxes: bool = Field(default=False, description="Draw each person's box.")
+    background: Literal["video", "black"] = Field(default="video", description="What the skeletons are drawn on.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_valid_options(cls, values: Any) -> Any:
+        for name in values:
+            if name not in cls.model_fields:
+                known = {"name": str(name)[:80], "valid": ", ".join(cls.model_fields)}
+                raise PydanticCustomError("unknown_parameter", "is no parameter of this call; valid: {valid}", known)
+        return values
+
+    def pose_options(self) -> PoseOptions:
+        """What the estimator is asked for."""
+        return PoseOptions(long_side=self.resolution, min_score=self.min_score, max_people=self.max_people)

@@ -1,0 +1,66 @@
+"""A PostgreSQL server of its own for the tests that share jobs between processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_DEBIAN = Path("/usr/lib/postgresql")
+
+
+def find_postgres() -> Path | None:
+    """The folder with ``initdb`` and ``postgres``, or None if PostgreSQL is not installed."""
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).parent
+    versions = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return versions[-1].parent if versions else None
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    """A server on loopback with its data in `folder`, stopped at the end of the block. Gives the URL of a database."""
+    programs = find_postgres()
+    assert programs is not None
+    data = folder / "data"
+    data.mkdir(parents=True)
+    as_owner = _as_owner(folder)
+    _run([*as_owner, programs / "initdb", "-D", data, "-U", "yaop", "-A", "trust", "--no-sync", "-E", "UTF8"])
+    port = _free_port()
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
+    control = [*as_owner, programs / "pg_ctl", "-D", data, "-w"]
+    _run([*control, "-l", data / "log", "-o", options, "start"])
+    try:
+        yield f"postgresql://yaop@127.0.0.1:{port}/postgres"
+    finally:
+        _run([*control, "-m", "immediate", "stop"])
+
+
+def _as_owner(folder: Path) -> list[str | Path]:
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return []
+    for path in (folder, folder / "data"):
+        shutil.chown(path, "postgres")
+    for parent in folder.parents:  # pytest's temporary folders are closed to others
+        if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    return ["runuser", "-u", "postgres", "--"]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _run(command: list[str | Path]) -> None:
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=120, check=False, cwd="/"
+    )
+    assert done.returncode == 0, f"{command[-1]}: {done.stdout}{done.stderr}"

@@ -1,0 +1,141 @@
+"""Video jobs on servers that get killed: what the tests and the soak share."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+
+from shared.schema import Frame
+from tests import clips
+from tests.server_process import FAKE, Server
+
+SECONDS = 120
+
+
+def upload(url: str, path: Path, **options: Any) -> str:
+    """Send a video; gives the id of its job, which was acknowledged."""
+    params = {"resolution": "fast", **options}
+    with path.open("rb") as file:
+        answer = httpx.post(f"{url}/videos", files={"video": file}, params=params, timeout=60)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["id"]
+
+
+def job(url: str, job_id: str) -> dict[str, Any]:
+    """What the service says of a job."""
+    answer = httpx.get(f"{url}/videos/{job_id}", timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def wait_for(url: str, job_ids: Iterable[str], seconds: float = SECONDS) -> list[dict[str, Any]]:
+    """The jobs, all finished."""
+    end = time.monotonic() + seconds
+    while True:
+        jobs = [job(url, job_id) for job_id in job_ids]
+        if all(each["state"] in ("succeeded", "failed", "cancelled") for each in jobs):
+            return jobs
+        assert time.monotonic() < end, [(each["state"], each["frames_done"]) for each in jobs]
+        time.sleep(0.1)
+
+
+def poses(url: str, job_id: str) -> list[Frame]:
+    """The people of all frames."""
+    answer = httpx.get(f"{url}/videos/{job_id}/poses", timeout=60)
+    assert answer.status_code == 200, answer.text
+    return [Frame.model_validate_json(line) for line in answer.text.splitlines()]
+
+
+def save_video(url: str, job_id: str, path: Path) -> Path:
+    """The annotated file."""
+    answer = httpx.get(f"{url}/videos/{job_id}/video", timeout=60)
+    assert answer.status_code == 200, answer.text
+    path.write_bytes(answer.content)
+    return path
+
+
+def timestamps(path: Path) -> list[float]:
+    """When each frame of a file is shown, in seconds from the first one; every one is decoded."""
+    with av.open(str(path)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    return [moment - times[0] for moment in times]
+
+
+def drawn_indexes(path: Path) -> list[int]:
+    """The numbers that `clips.pattern` drew into the frames of a file."""
+    with av.open(str(path)) as container:
+        return [clips.index_in(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+def check_result(url: str, job_id: str, source: Path, folder: Path) -> None:
+    """No frame of the source is missing or doubled, in the poses or in the pictures, and each comes at its time."""
+    expected = timestamps(source)
+    frames = poses(url, job_id)
+    assert [frame.index for frame in frames] == list(range(len(expected)))
+    written = timestamps(save_video(url, job_id, folder / f"{job_id}.mp4"))
+    assert len(written) == len(expected)
+    assert max(abs(a - b) for a, b in zip(written, expected, strict=True)) < 0.001
+    assert max(abs(frame.timestamp - b) for frame, b in zip(frames, expected, strict=True)) < 0.001
+    if source.stem.startswith("pattern"):
+        assert drawn_indexes(folder / f"{job_id}.mp4") == drawn_indexes(source)
+    if source.stem.startswith("discs"):
+        check_discs(frames)
+
+
+def check_discs(frames: list[Frame]) -> None:
+    """The poses are those of `clips.discs_clip`, of one person all the time."""
+    assert {person.id for frame in frames for person in frame.people} == {1}
+    for frame in frames:
+        neck = frame.people[0].keypoints["neck"]
+        assert neck is not None
+        x, y = clips.disc_neck(frame.index)
+        assert abs(neck.x - x) < 8 and abs(neck.y - y) < 8  # smoothing lags a little behind
+
+
+def three_clips(folder: Path, frames: int) -> list[Path]:
+    """Clips that differ in what can go wrong: plain, with an uneven rate and B-frames, and with sound."""
+    uneven = clips.shifting_timestamps(frames)
+    return [
+        clips.discs_clip(folder / "discs.mp4", frames=frames),
+        clips.make_clip(folder / "pattern-uneven.mp4", frames=frames, timestamps=uneven),
+        clips.make_clip(folder / "pattern-sound.mp4", frames=frames, audio="aac"),
+    ]
+
+
+def survive_kills(folder: Path, kills: int, seed: int, *, frames: int = 200, seconds_per_call: float = 0.01) -> int:
+    """Kill a server that works on three jobs, at random moments; every job has to end as if nothing had happened.
+
+    Returns:
+        How many kills came while jobs were unfinished.
+    """
+    moments = random.Random(seed)
+    env = {"YAOP_DATA_DIR": str(folder / "data"), "YAOP_JOB_CONCURRENCY": "3"}
+    command = (*FAKE, str(seconds_per_call))
+    sources = three_clips(folder, frames)
+    server = Server(command, env)
+    hits = 0
+    try:
+        ids = [upload(server.url, source, draw=False) for source in sources]
+        for _ in range(kills):
+            time.sleep(moments.uniform(0.2, 2.5))
+            unfinished = [i for i in ids if job(server.url, i)["state"] in ("queued", "running")]
+            hits += bool(unfinished)
+            server.stop(9)
+            server = Server(command, env)
+            if len(unfinished) < 2:  # keep it busy
+                ids += [upload(server.url, source, draw=False) for source in sources]
+        done = wait_for(server.url, ids)
+        assert {each["state"] for each in done} == {"succeeded"}, done
+        for job_id, source in zip(ids, sources * len(ids), strict=False):
+            check_result(server.url, job_id, source, folder)
+        assert not [line for line in server.errors if "Traceback" in line]
+    finally:
+        server.process.kill()
+        server.process.wait(30)
+    return hits
