@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from service.jobs.intake import Intake
+from service.jobs.storage import Storage
+from service.media.limits import VideoLimits
 from service.models import ModelRepository
 from service.pipeline import Pipeline
+from service.problems import Problem
 from service.runtime import Runtime
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.jobs.queue import JobQueue
+else:
+    JobQueue = object  # FastAPI looks the name up, and the module costs a second
 
 
 def get_runtime(request: Request) -> Runtime:
@@ -34,7 +43,41 @@ def get_settings(request: Request) -> Settings:
     return get_runtime(request).settings
 
 
+SettingsDep = Annotated[Settings, Depends(get_settings)]
+
+
+async def get_jobs(request: Request) -> JobQueue:
+    """Its queue of video jobs.
+
+    Raises:
+        Problem: 503, it takes no videos, or cannot now.
+    """
+    jobs = get_runtime(request).jobs
+    if jobs is None:
+        raise Problem(503, "no-video-jobs", "This service was started to take no videos.")
+    return await jobs.get()
+
+
+def get_storage(request: Request) -> Storage:
+    """Its storage of the jobs' files."""
+    return get_runtime(request).storage
+
+
+JobsDep = Annotated[JobQueue, Depends(get_jobs)]
+StorageDep = Annotated[Storage, Depends(get_storage)]
+
+
+def get_intake(jobs: JobsDep, storage: StorageDep, settings: SettingsDep) -> Intake:
+    """What takes videos in."""
+    limits = VideoLimits(
+        max_pixels=settings.max_video_pixels,
+        max_seconds=settings.max_video_seconds,
+        max_frames=settings.max_video_frames,
+    )
+    return Intake(jobs, storage, limits, max_bytes=settings.max_video_bytes, max_jobs=settings.max_jobs)
+
+
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 ModelsDep = Annotated[ModelRepository, Depends(get_models)]
 PipelineDep = Annotated[Pipeline, Depends(get_pipeline)]
-SettingsDep = Annotated[Settings, Depends(get_settings)]
+IntakeDep = Annotated[Intake, Depends(get_intake)]

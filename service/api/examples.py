@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from service import problems
@@ -10,7 +11,10 @@ from service.problems import ProblemDetails
 _REQUEST_ID = "5f0c6f8e4f5c4d0f8b8f6f0a3c1d2e3f"
 _IMAGE_TYPES = list(problems.IMAGE_TYPES)
 
-_PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
+ProblemTable = dict[int, tuple[str, dict[str, dict[str, Any]]]]
+"""By status: when it is given, and examples by name: the arguments of a `Problem` without the status."""
+
+_PROBLEMS: ProblemTable = {
     400: (
         "The body is empty, truncated, corrupt, or not the multipart that was announced.",
         {
@@ -110,12 +114,16 @@ _PROBLEMS: dict[int, tuple[str, dict[str, dict[str, Any]]]] = {
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses for these error statuses, with examples."""
-    return {status: _problem_response(status) for status in statuses}
+    """OpenAPI responses for these error statuses of the routes for pictures, with examples."""
+    return responses_of(_PROBLEMS, statuses)
 
 
-def _problem_response(status: int) -> dict[str, Any]:
-    description, cases = _PROBLEMS[status]
+def responses_of(table: ProblemTable, statuses: Iterable[int]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses for these statuses of a table."""
+    return {status: _problem_response(status, *table[status]) for status in statuses}
+
+
+def _problem_response(status: int, description: str, cases: dict[str, dict[str, Any]]) -> dict[str, Any]:
     examples = {name: {"value": _example(status, **case)} for name, case in cases.items()}
     response: dict[str, Any] = {
         "description": description,
@@ -128,7 +136,7 @@ def _problem_response(status: int) -> dict[str, Any]:
 
 def _example(status: int, kind: str, detail: str, **members: Any) -> dict[str, Any]:
     if status == 415:
-        members["accepted"] = _IMAGE_TYPES
+        members.setdefault("accepted", _IMAGE_TYPES)
     problem = problems.Problem(status, kind, detail, **members)
     return problem.details(_REQUEST_ID).model_dump()
 

@@ -10,26 +10,12 @@ from service.api.deps import ModelsDep, RuntimeDep
 from service.api.examples import problem_responses
 from service.models import LoadedModel, ModelRepository
 from service.problems import Problem
+from service.wire import ModelList, ModelSummary
 from shared.assembly import redundant_limbs
 from shared.bundle import Manifest
 from shared.skeleton import Skeleton
 
 router = APIRouter(tags=["models"])
-
-
-class ModelSummary(BaseModel):
-    """A loaded model."""
-
-    name: str = Field(examples=["mobilenet_fpn"])
-    version: str = Field(examples=["1.0.0"])
-    default: bool = Field(description="Whether it answers when no `model` is given.")
-    engine: str = Field(description="What runs it.", examples=["litert"])
-
-
-class ModelList(BaseModel):
-    """All loaded models."""
-
-    models: list[ModelSummary]
 
 
 class Topology(BaseModel):

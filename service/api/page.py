@@ -13,8 +13,9 @@ router = APIRouter(include_in_schema=False)
 
 _WEB = Path(__file__).resolve().parent.parent / "web"
 _OWN = "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+_MEDIA = "img-src 'self' blob: data:; media-src 'self' blob:"
 _PAGE_HEADERS = {
-    "Content-Security-Policy": f"{_OWN}; style-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "Content-Security-Policy": f"{_OWN}; style-src 'self'; {_MEDIA}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",

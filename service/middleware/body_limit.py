@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,15 +11,22 @@ from service.problems import body_too_large
 
 
 class BodyLimitMiddleware:
-    """Counts the bytes of each body as they arrive; a body of exactly `limit` bytes passes."""
+    """Counts the bytes of each body as they arrive; a body of exactly `limit` bytes passes.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    Args:
+        app: what is behind it.
+        limit: in bytes.
+        exempt: paths of routes that have a limit of their own.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, exempt: Collection[str] = ()) -> None:
         self.app = app
         self.limit = limit
+        self.exempt = frozenset(exempt)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in self.exempt:
             await self.app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "")
