@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.settings import PREFIX, Settings, SettingsError
 from shared.bundle import Bundle, BundleError, find_bundle, load_bundle, shipped_models_dir
 from shared.geometry import Shape
 from shared.inference.engine import Engine, EngineError, Fields, load_engine
 from shared.inference.estimator import PoseOptions, average_mirrored
 from shared.schema import ModelRef
 from shared.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from service.settings import Settings  # its package comes with the server; `yaop video` does without
 
 OfOne = TypeVar("OfOne")
 
@@ -158,6 +160,8 @@ def _load(name: str, settings: Settings) -> LoadedModel:
     try:
         folder = find_bundle(name, model_folders(settings.models_dir))
     except BundleError as error:
+        from service.settings import PREFIX, SettingsError
+
         raise SettingsError(f"{PREFIX}MODEL={name}: {error}") from None
     bundle = load_bundle(folder)
     engine = load_engine(bundle, settings.engine, settings.threads)

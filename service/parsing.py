@@ -1,11 +1,16 @@
-"""Values that people type, in a query or on a command line."""
+"""Values that people type, in a query or on a command line: what is read of them, and within which limits."""
 
 from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import PlainValidator, WithJsonSchema
 
 from shared.geometry import Box
 
 RESOLUTIONS = {"fast": 256, "balanced": 384, "accurate": 512}
 MIN_LONG_SIDE, MAX_LONG_SIDE = 128, 1024
+MOST_PEOPLE = 100
 
 RESOLUTION_VALUES = f"{', '.join(RESOLUTIONS)}, or a whole number of pixels from {MIN_LONG_SIDE} to {MAX_LONG_SIDE}"
 
@@ -22,6 +27,22 @@ def parse_resolution(value: object) -> int:
     if text.isdecimal() and MIN_LONG_SIDE <= int(text[:9]) <= MAX_LONG_SIDE:
         return int(text)
     raise ValueError(f"must be {RESOLUTION_VALUES}")
+
+
+Resolution = Annotated[
+    int,
+    PlainValidator(parse_resolution),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": list(RESOLUTIONS)},
+                {"type": "integer", "minimum": MIN_LONG_SIDE, "maximum": MAX_LONG_SIDE},
+            ],
+            "default": "balanced",
+        }
+    ),
+]
+"""The long side in pixels, by name or number, as a field of a pydantic model."""
 
 
 def parse_roi(value: object) -> Box | None:

@@ -9,13 +9,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.batching import Closed, DeadlineExceeded, EngineFailed, QueueFull, Unavailable
 from service.validation import describe_errors
+from service.wire import ProblemDetails
 from shared.images import ImageError
 from shared.inference.estimator import RegionError
 
@@ -29,18 +29,6 @@ _UNAVAILABLE_KIND: dict[type[Unavailable], str] = {
     DeadlineExceeded: "deadline-exceeded",
     Closed: "shutting-down",
 }
-
-
-class ProblemDetails(BaseModel):
-    """RFC 9457 problem details. Some problems carry more members, e.g. `errors` or `accepted`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(description="What kind of problem this is; stable, for programs.")
-    title: str = Field(description="The same for people; does not vary between occurrences.")
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What was wrong this time, and what would be right.")
-    request_id: str | None = Field(None, description="Quote this when asking for help; it is in the logs.")
 
 
 class Problem(Exception):

@@ -8,27 +8,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from pydantic_core import PydanticCustomError
 
 from service.models import LoadedModel, ModelRepository
-from service.parsing import MAX_LONG_SIDE, MIN_LONG_SIDE, RESOLUTION_VALUES, RESOLUTIONS, parse_resolution, parse_roi
+from service.parsing import MOST_PEOPLE, RESOLUTION_VALUES, RESOLUTIONS, Resolution, parse_roi
 from service.problems import invalid_parameter
 from shared.geometry import Box
 from shared.inference.estimator import DEFAULT_MAX_PEOPLE, DEFAULT_MIN_SCORE, PoseOptions
 from shared.schema import LayoutError, require_body_18
 
-MOST_PEOPLE = 100
-
-Resolution = Annotated[
-    int,
-    PlainValidator(parse_resolution),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "enum": list(RESOLUTIONS)},
-                {"type": "integer", "minimum": MIN_LONG_SIDE, "maximum": MAX_LONG_SIDE},
-            ],
-            "default": "balanced",
-        }
-    ),
-]
 Roi = Annotated[
     Box | None,
     PlainValidator(parse_roi),
