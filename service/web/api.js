@@ -1,21 +1,28 @@
 /** The calls to the service. All of them throw a `ProblemError` when it answers with a problem. */
 
 export class ProblemError extends Error {
-  /** @param {{title?: string, detail?: string, request_id?: string}} problem */
+  /** @param {{title?: string, detail?: string, status?: number, request_id?: string}} problem */
   constructor(problem) {
     super(problem.detail ?? "The service gave no reason.");
     this.title = problem.title ?? "Something went wrong";
+    this.status = problem.status ?? null;
     this.requestId = problem.request_id ?? null;
   }
 }
 
-async function check(response) {
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => null);
-  throw new ProblemError(problem ?? { title: `Error ${response.status}`, detail: response.statusText });
+/** The error for an answer that is no success; `problem` is its body, null where that is no JSON. */
+export function problemOf(problem, status, statusText) {
+  if (problem?.title) return new ProblemError({ status, ...problem });
+  return new ProblemError({ title: `Error ${status}`, detail: statusText || undefined, status });
 }
 
-async function call(url, init) {
+async function check(response) {
+  if (response.ok) return response;
+  throw problemOf(await response.json().catch(() => null), response.status, response.statusText);
+}
+
+/** `fetch`, with a `ProblemError` for everything but a success. */
+export async function call(url, init) {
   try {
     return await check(await fetch(url, init));
   } catch (error) {
@@ -57,4 +64,31 @@ export async function estimate(picture, query, signal) {
 /** The picture with its skeletons drawn by the service, as a JPEG blob. */
 export async function overlay(picture, query) {
   return (await post(picture, query, "image/jpeg")).blob();
+}
+
+/** @param {URLSearchParams} query @returns {string} */
+export function videosUrl(query) {
+  return query.size ? `/videos?${query}` : "/videos";
+}
+
+/** @param {string} id @returns {string} */
+export function videoUrl(id) {
+  return `/videos/${encodeURIComponent(id)}`;
+}
+
+/**
+ * One page of the jobs, newest first.
+ *
+ * @param {{limit: number, before?: string | null}} page `before` is the id of the last job of the page before
+ * @returns {Promise<{videos: object[], next: string | null}>}
+ */
+export async function listVideos({ limit, before = null }) {
+  const query = new URLSearchParams({ limit });
+  if (before) query.set("before", before);
+  return (await call(videosUrl(query), { cache: "no-store" })).json();
+}
+
+/** Cancel a job that is not finished, delete one that is. */
+export async function deleteVideo(id) {
+  await call(videoUrl(id), { method: "DELETE" });
 }

@@ -1,22 +1,12 @@
-/** The parts of the page outside the canvas: what they show, given the state. */
+/** The parts of the picture tab outside the canvas: what they show, given the state. */
+
+import { $, countText, element, showProblem } from "./dom.js";
 
 const PHASES = ["decode", "queue", "network", "assembly", "total"];
 
-const $ = (id) => document.getElementById(id);
-
-/** @param {number} count @returns {string} */
-export function countText(count) {
-  if (count === 0) return "Nobody found";
-  return count === 1 ? "1 person" : `${count} people`;
-}
-
 /** Show a problem, or clear the last one with null. */
 export function showError(error) {
-  $("error").hidden = error === null;
-  if (error === null) return;
-  $("error-title").textContent = error.title ?? "Something went wrong";
-  $("error-detail").textContent = error.message;
-  $("error-id").textContent = error.requestId ? `Request ${error.requestId}` : "";
+  showProblem($("error"), error);
 }
 
 /** empty, busy or done; a picture stays visible while the next answer is awaited. */
@@ -39,25 +29,17 @@ export function showPeople(people, total, chosen, choose) {
 
 function personItem(person, index, chosen, choose) {
   const seen = Object.values(person.keypoints).filter(Boolean).length;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.setAttribute("aria-pressed", String(person === chosen));
-  button.setAttribute(
-    "aria-label",
-    `Person ${index + 1}, score ${person.score.toFixed(2)}, ${seen} keypoints. Show only this one`,
+  const label = `Person ${index + 1}, score ${person.score.toFixed(2)}, ${seen} keypoints. Show only this one`;
+  const pressed = String(person === chosen);
+  const button = element(
+    "button",
+    { type: "button", "aria-pressed": pressed, "aria-label": label },
+    element("span", { textContent: `Person ${index + 1}` }),
+    element("meter", { value: person.score }),
+    element("span", { className: "number", textContent: person.score.toFixed(2) }),
   );
-  const name = document.createElement("span");
-  name.textContent = `Person ${index + 1}`;
-  const meter = document.createElement("meter");
-  meter.value = person.score;
-  const score = document.createElement("span");
-  score.className = "number";
-  score.textContent = person.score.toFixed(2);
-  button.append(name, meter, score);
   button.addEventListener("click", () => choose(person === chosen ? null : person));
-  const item = document.createElement("li");
-  item.append(button);
-  return item;
+  return element("li", {}, button);
 }
 
 /** Forget the last result: there is none for what is shown now. */
@@ -79,8 +61,7 @@ export function enableDownloads(enabled) {
 export function showTiming(timing) {
   const phases = PHASES.filter((phase) => phase in timing);
   const bars = phases.filter((phase) => phase !== "total").map((phase) => {
-    const bar = document.createElement("span");
-    bar.className = `phase-${phase}`;
+    const bar = element("span", { className: `phase-${phase}` });
     bar.style.flexGrow = timing[phase];
     return bar;
   });
@@ -89,14 +70,11 @@ export function showTiming(timing) {
 }
 
 function timingRow(phase, milliseconds) {
-  const swatch = document.createElement("dt");
-  swatch.className = `swatch phase-${phase}`;
-  swatch.setAttribute("aria-hidden", "true");
-  const term = document.createElement("dt");
-  term.textContent = phase;
-  const value = document.createElement("dd");
-  value.textContent = `${milliseconds.toFixed(1)} ms`;
-  return [swatch, term, value];
+  return [
+    element("dt", { className: `swatch phase-${phase}`, "aria-hidden": "true" }),
+    element("dt", { textContent: phase }),
+    element("dd", { textContent: `${milliseconds.toFixed(1)} ms` }),
+  ];
 }
 
 /** The same request as a shell command. */
@@ -104,13 +82,4 @@ export function showCommand(query) {
   const shown = new URLSearchParams(query);
   const parameters = shown.size ? `?${shown}` : "";
   $("command").textContent = `curl -F image=@photo.jpg '${location.origin}/pose${parameters}'`;
-}
-
-/** Offer a blob as a download. */
-export function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
