@@ -110,7 +110,7 @@ def _speed(url: str, bundle: Bundle, clip: Path, resolution: str, side: int) -> 
     before = _engine_fps(bundle, clip, side)
     begin = time.perf_counter()
     job_id = video_jobs.upload(url, clip, resolution=resolution)
-    (job,) = video_jobs.wait_for(url, [job_id], seconds=3600)
+    (job,) = video_jobs.wait_for(url, [job_id], seconds=3600, pause=0.5)
     seconds = time.perf_counter() - begin
     assert job["state"] == "succeeded", job
     after = _engine_fps(bundle, clip, side)

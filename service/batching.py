@@ -1,8 +1,13 @@
 """The micro-batcher: the one queue in front of the engines.
 
-Callers hand in one network input each. A single worker thread takes what is waiting, groups inputs that go
-through the same call at the same shape, and runs the call. It never waits for company: a lone input is run at
-once, and inputs are grouped only because they queued up behind a running call.
+Callers hand in one network input each. A worker thread takes what is waiting, groups inputs that go through the
+same call at the same shape, and runs the call. It never waits for company: a lone input is run at once, and inputs
+are grouped only because they queued up behind a running call.
+
+Background inputs may have lanes: threads of their own that run calls side by side, each on a part of the cores. One
+call after the other on all cores answers soonest, but its threads wait for each other at every layer, and for long if
+a core has other work to do, as it has while videos are decoded and encoded. A lane begins no call while an interactive
+one waits or runs.
 """
 
 from __future__ import annotations
@@ -94,9 +99,10 @@ class Batcher:
     Args:
         capacity: how many inputs may wait, for each priority (so that jobs cannot shut out people).
         observer: told of each engine call.
+        lanes: how many background calls may run side by side; 0: they take turns with the interactive ones.
     """
 
-    def __init__(self, capacity: int, observer: BatchObserver | None = None) -> None:
+    def __init__(self, capacity: int, observer: BatchObserver | None = None, lanes: int = 0) -> None:
         self._capacity = capacity
         self._observer = observer
         self._waiting: dict[Priority, deque[_Entry]] = {priority: deque() for priority in Priority}
@@ -104,8 +110,14 @@ class Batcher:
         self._tasks: deque[Callable[[], object]] = deque()
         self._closing = False
         self._seconds_per_input = 0.0
-        self._thread = threading.Thread(target=self._work, name="yaop-engine", daemon=True)
-        self._thread.start()
+        self._interactive_running = False
+        own = (Priority.INTERACTIVE,) if lanes else tuple(Priority)
+        self._threads = [threading.Thread(target=self._work, args=(own,), name="yaop-engine", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._work_in_lane, name="yaop-lane", daemon=True) for _ in range(lanes)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def depth(self) -> int:
@@ -115,7 +127,7 @@ class Batcher:
     @property
     def alive(self) -> bool:
         """Whether new inputs are taken and will be run."""
-        return self._thread.is_alive() and not self._closing
+        return all(thread.is_alive() for thread in self._threads) and not self._closing
 
     def retry_after(self) -> float:
         """Seconds after which what is waiting now should be done, judged by recent calls."""
@@ -148,7 +160,7 @@ class Batcher:
                 raise Closed("The service is shutting down.")
             self._make_room(self._waiting[priority])
             self._waiting[priority].append(entry)
-            self._changed.notify()
+            self._changed.notify_all()
         return entry.future
 
     async def run(self, call: BatchCall[Any], image: NDArray[np.uint8], *, deadline: float, **how: Any) -> Answer:
@@ -164,23 +176,25 @@ class Batcher:
         """Have the worker run `task` before its next engine call. What the task raises is logged."""
         with self._changed:
             self._tasks.append(task)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def close(self, timeout: float | None = None) -> bool:
         """Take nothing new, run what is waiting, stop. What is left after `timeout` seconds fails with Closed.
 
         Returns:
-            Whether the worker has stopped.
+            Whether all threads have stopped.
         """
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        self._thread.join(timeout)
+            self._changed.notify_all()
+        end = None if timeout is None else time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
         with self._changed:
             for queue in self._waiting.values():
                 while queue:
                     _fail(queue.popleft(), Closed("The service is shutting down."))
-        return not self._thread.is_alive()
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _make_room(self, queue: deque[_Entry]) -> None:
         if len(queue) < self._capacity:
@@ -202,24 +216,46 @@ class Batcher:
     def _late(self) -> DeadlineExceeded:
         return DeadlineExceeded("The result was not ready before the deadline.", self.retry_after())
 
-    def _work(self) -> None:
+    def _work(self, priorities: Sequence[Priority]) -> None:
         while True:
             with self._changed:
-                while not self.depth and not self._tasks:
+                while not self._any_waiting(priorities) and not self._tasks:
                     if self._closing:
                         return
                     self._changed.wait()
                 task = self._tasks.popleft() if self._tasks else None
-                group = [] if task else self._take_group()
+                group = [] if task else self._take_group(priorities)
+                self._interactive_running = bool(group)
             if task:
                 _run_task(task)
             if group:
                 self._run_group(group)
+                with self._changed:
+                    self._interactive_running = False
+                    self._changed.notify_all()
 
-    def _take_group(self) -> list[_Entry]:
+    def _work_in_lane(self) -> None:
+        while True:
+            with self._changed:
+                while not self._lane_may_begin():
+                    if self._closing and not self._any_waiting((Priority.BACKGROUND,)):
+                        return
+                    self._changed.wait()
+                group = self._take_group((Priority.BACKGROUND,))
+            if group:
+                self._run_group(group)
+
+    def _any_waiting(self, priorities: Sequence[Priority]) -> bool:
+        return any(self._waiting[priority] for priority in priorities)
+
+    def _lane_may_begin(self) -> bool:
+        interactive = self._interactive_running or self._any_waiting((Priority.INTERACTIVE,))
+        return self._any_waiting((Priority.BACKGROUND,)) and not interactive
+
+    def _take_group(self, priorities: Sequence[Priority]) -> list[_Entry]:
         """The oldest entry of the most urgent queue, and others that can share its call, in order of urgency."""
         group: list[_Entry] = []
-        for queue in self._waiting.values():
+        for queue in (self._waiting[priority] for priority in priorities):
             others: list[_Entry] = []
             while queue and (not group or len(group) < group[0].limit):
                 entry = queue.popleft()

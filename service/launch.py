@@ -14,6 +14,7 @@ import uvicorn
 from service import logs
 from service.app import create_app
 from service.models import ModelRepository, load_models
+from service.process import tune_process
 from service.settings import PREFIX, Settings, SettingsError
 
 
@@ -28,6 +29,7 @@ def serve_forever(settings: Settings, models: ModelRepository | None = None) -> 
         YaopError: the address cannot be listened on, or a model cannot be loaded.
         SystemExit: with 0, after a signal.
     """
+    tune_process()
     logs.configure(settings.log_level, settings.log_format)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit_quietly)

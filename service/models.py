@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engine_pool import EnginePool
 from shared.bundle import Bundle, BundleError, find_bundle, load_bundle, shipped_models_dir
 from shared.geometry import Shape
 from shared.inference.engine import Engine, EngineError, Fields, load_engine
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from service.settings import Settings  # its package comes with the server; `yaop video` does without
 
 OfOne = TypeVar("OfOne")
+
+LANES = 2  # more would gain little and cost 70 MB each
 
 
 class PoseArraysOfOne(NamedTuple):
@@ -41,6 +45,8 @@ class FieldsOfOne(NamedTuple):
 class LoadedModel:
     """A bundle and the engine that runs it.
 
+    Where there is a `pool`, background calls go there and run side by side.
+
     The engine calls take uint8 ``[B, H, W, 3]`` and give a list with one result per input, as the batcher
     wants it.
     """
@@ -48,6 +54,7 @@ class LoadedModel:
     bundle: Bundle
     engine: Engine
     batch_limit: int = 1
+    pool: EnginePool | None = None
 
     @property
     def name(self) -> str:
@@ -67,6 +74,10 @@ class LoadedModel:
     def pose(self, images: NDArray[np.uint8]) -> list[PoseArraysOfOne]:
         """Peaks and limb scores."""
         return _split(PoseArraysOfOne, self.engine.pose(images))
+
+    def background_pose(self, images: NDArray[np.uint8]) -> list[PoseArraysOfOne]:
+        """Peaks and limb scores, for what is queued in the background."""
+        return _split(PoseArraysOfOne, (self.pool or self.engine).pose(images))
 
     def flipped_pose(self, images: NDArray[np.uint8]) -> list[PoseArraysOfOne]:
         """Peaks and limb scores of the fields averaged over each input and its mirror image."""
@@ -133,6 +144,13 @@ class ModelRepository:
         """Free all engines."""
         for model in self:
             model.engine.close()
+            if model.pool is not None:
+                model.pool.close()
+
+    @property
+    def lanes(self) -> int:
+        """How many background calls run best side by side; 0 if they had better take turns with the others."""
+        return LANES if any(model.pool for model in self) else 0
 
 
 def load_models(settings: Settings) -> ModelRepository:
@@ -165,8 +183,16 @@ def _load(name: str, settings: Settings) -> LoadedModel:
         raise SettingsError(f"{PREFIX}MODEL={name}: {error}") from None
     bundle = load_bundle(folder)
     engine = load_engine(bundle, settings.engine, settings.threads)
+    if engine.name != "litert":
+        return LoadedModel(bundle, engine, settings.batch_size)
     # LiteRT runs a batch one by one, so grouping would only make the first wait for the last.
-    return LoadedModel(bundle, engine, 1 if engine.name == "litert" else settings.batch_size)
+    return LoadedModel(bundle, engine, 1, engine_pool(bundle, settings.threads))
+
+
+def engine_pool(bundle: Bundle, threads: int) -> EnginePool | None:
+    """Engines for `LANES` background calls at a time, on so many threads (0: all cores); None if they are too few."""
+    each = (threads or os.cpu_count() or 1) // LANES
+    return EnginePool(lambda: load_engine(bundle, "litert", each)) if each else None
 
 
 def _split(kind: Callable[..., OfOne], arrays: Iterable[NDArray[np.float32]]) -> list[OfOne]:

@@ -38,7 +38,7 @@ class Runtime:
 async def running(settings: Settings, models: ModelRepository, metrics: Metrics) -> AsyncIterator[Runtime]:
     """Warm the models up, start the threads; at the end let what is queued finish, then stop everything."""
     await asyncio.to_thread(_warm_up, models)
-    batcher = Batcher(settings.queue_size, metrics)
+    batcher = Batcher(settings.queue_size, metrics, models.lanes)
     workers = Workers(settings.workers, settings.queue_size)
     metrics.watch("queue_depth", "Network inputs waiting for the engine.", lambda: batcher.depth)
     metrics.watch("pictures_in_progress", "Pictures admitted and not yet answered.", lambda: workers.admitted)

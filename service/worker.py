@@ -11,6 +11,7 @@ from service.batching import Batcher
 from service.jobs.start import open_queue
 from service.jobs.storage import Storage
 from service.models import ModelRepository, load_models
+from service.process import tune_process
 from service.reload import ServedModels
 from service.settings import PREFIX, Settings, SettingsError
 
@@ -27,13 +28,14 @@ def work_forever(settings: Settings, models: ModelRepository | None = None) -> N
     """
     if settings.job_concurrency == 0:
         raise SettingsError(f"{PREFIX}JOB_CONCURRENCY=0: a worker that works on nothing is of no use")
+    tune_process()
     logs.configure(settings.log_level, settings.log_format)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     repository = models or load_models(settings)
     served = ServedModels(repository, lambda replaced: replaced.close())
-    batcher = Batcher(settings.queue_size)
+    batcher = Batcher(settings.queue_size, lanes=repository.lanes)
     try:
         storage = Storage(settings.artifacts_url, settings.data_dir)
         queue = open_queue(settings, served.use, batcher, storage)

@@ -34,15 +34,15 @@ def job(url: str, job_id: str) -> dict[str, Any]:
     return answer.json()
 
 
-def wait_for(url: str, job_ids: Iterable[str], seconds: float = SECONDS) -> list[dict[str, Any]]:
-    """The jobs, all finished."""
+def wait_for(url: str, job_ids: Iterable[str], seconds: float = SECONDS, pause: float = 0.1) -> list[dict[str, Any]]:
+    """The jobs, all finished; looked at again after each pause."""
     end = time.monotonic() + seconds
     while True:
         jobs = [job(url, job_id) for job_id in job_ids]
         if all(each["state"] in ("succeeded", "failed", "cancelled") for each in jobs):
             return jobs
         assert time.monotonic() < end, [(each["state"], each["frames_done"]) for each in jobs]
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 def poses(url: str, job_id: str) -> list[Frame]:

@@ -77,9 +77,9 @@ _MP4_AUDIO = AudioCodec(frozenset({"aac", "mp3"}), "aac", 128_000, before_zero=T
 _WEBM_AUDIO = AudioCodec(frozenset({"opus", "vorbis"}), "libopus", 96_000, before_zero=False)
 _AVI_AUDIO = AudioCodec(frozenset(), "libmp3lame", 128_000, before_zero=False)  # no time stamps: gaps must be filled
 
-# Times and qualities of these settings on 720p: `python -m benchmarks.video_encoding`. The fastest preset with the
-# parts of High profile that cost little gives the better picture at the smaller size than the next preset.
-_X264_PARAMS = "cabac=1:8x8dct=1:no-deblock=0:partitions=i4x4,i8x8:scenecut=40"
+# Times and qualities of these settings on 720p: `python -m benchmarks.video_encoding`. Encoding takes time from the
+# network, so it is the fastest preset, with the filter that hides its blocks.
+_X264_PARAMS = "no-deblock=0"
 
 _H264 = VideoCodec(
     name="h264",

@@ -155,7 +155,7 @@ class Estimating(Iterator[Estimated]):
         while not self._stopped.is_set():
             with contextlib.suppress(QueueFull):
                 return self._batcher.submit(
-                    self._model.pose,
+                    self._model.background_pose,
                     prepared.images[0],
                     priority=Priority.BACKGROUND,
                     limit=self._model.batch_limit,

@@ -15,7 +15,8 @@ from service.media.limits import VideoLimits
 from service.media.mux import mux_video
 from service.media.probe import VideoInfo, probe_video
 from service.media.reader import VideoReader
-from service.models import LoadedModel
+from service.models import LANES, LoadedModel, engine_pool
+from service.process import tune_process
 from service.video.annotation import Annotation
 from service.video.estimating import Estimating
 from service.video.rate import constant_fps, frames_of_result
@@ -68,8 +69,9 @@ def annotate_file(
     Raises:
         VideoError: the source cannot be read as a video. YaopError: the engine failed, or `out` cannot be written.
     """
+    tune_process()
     info = probe_video(source, _OWN_VIDEO)
-    model = LoadedModel(bundle, engine)
+    model = LoadedModel(bundle, engine, pool=engine_pool(bundle, 0) if engine.name == "litert" else None)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(_folder_beside(out)))
         sinks: list[Sink] = []
@@ -100,7 +102,7 @@ def _annotate(
     done = 0
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(VideoReader(source, info, _OWN_VIDEO, fps=constant_fps(options, info)))
-        batcher = Batcher(_WAITING_INPUTS)
+        batcher = Batcher(_WAITING_INPUTS, lanes=LANES if model.pool else 0)
         stack.callback(batcher.close)
         looks_at = annotation.looks_at
         stream = stack.enter_context(Estimating(reader, batcher, model, options.pose_options(), looks_at=looks_at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -118,6 +119,7 @@ class PictureSink:
                 sample_aspect=self._sample_aspect,
                 matrix=frame.matrix,
                 fps=self._fps,
+                threads=max(1, (os.cpu_count() or 1) // 4),  # the engine needs the cores more
             )
         self._writer.write(frame)
         self._save_poster(frame, populated=len(annotated.ids) > 0)

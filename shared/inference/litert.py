@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,11 +116,19 @@ class LiteRTEngine:
         return sum(graph.memory for graph in self._graphs.values())
 
 
+_files: WeakValueDictionary[tuple[Path, int, int], TFLiteFile] = WeakValueDictionary()
+
+
 def _read(path: Path) -> TFLiteFile:
+    """The file, which engines of the same bundle share."""
     try:
-        return TFLiteFile(path.read_bytes())
+        status = path.stat()
+        key = path.resolve(), status.st_mtime_ns, status.st_size
+        file = _files.get(key) or TFLiteFile(path.read_bytes())
     except (OSError, ValueError) as error:
         raise EngineError(f"{path}: {error}") from error
+    _files[key] = file
+    return file
 
 
 def _signature(task: str, shape: Shape) -> str:

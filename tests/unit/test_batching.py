@@ -26,12 +26,13 @@ class Call:
         self.failure: BaseException | None = None
 
     def __call__(self, images: NDArray[np.uint8]) -> list[int]:
-        self.batches.append([int(image[0, 0, 0]) for image in images])
+        batch = [int(image[0, 0, 0]) for image in images]
+        self.batches.append(batch)
         self.entered.set()
         assert self.gate.wait(WAIT)
         if self.failure is not None:
             raise self.failure
-        return self.batches[-1]
+        return batch
 
 
 class Sizes:
@@ -279,3 +280,67 @@ def test_many_threads_each_get_their_own_results(batcher: Batcher, call: Call) -
         thread.join()
     assert not wrong
     assert max(map(len, call.batches)) <= 4
+
+
+@pytest.fixture
+def lanes() -> Iterator[Batcher]:
+    running = Batcher(capacity=100, lanes=2)
+    yield running
+    running.close(WAIT)
+
+
+def test_background_inputs_run_side_by_side_in_lanes(lanes: Batcher) -> None:
+    first, second = Call(), Call()
+    first.gate.clear()
+    second.gate.clear()
+    futures = [lanes.submit(call, image(1), priority=Priority.BACKGROUND) for call in (first, second)]
+    assert first.entered.wait(WAIT)
+    assert second.entered.wait(WAIT)
+    first.gate.set()
+    second.gate.set()
+    assert [future.result(WAIT).value for future in futures] == [1, 1]
+
+
+def test_an_interactive_input_does_not_wait_for_lanes_that_are_busy(lanes: Batcher, call: Call) -> None:
+    slow = Call()
+    slow.gate.clear()
+    background = [lanes.submit(slow, image(i), priority=Priority.BACKGROUND) for i in range(3)]
+    assert slow.entered.wait(WAIT)
+    assert lanes.submit(call, image(7)).result(WAIT).value == 7
+    slow.gate.set()
+    assert [future.result(WAIT).value for future in background] == [0, 1, 2]
+
+
+def test_no_lane_begins_while_an_interactive_input_is_run(lanes: Batcher, call: Call) -> None:
+    call.gate.clear()
+    interactive = lanes.submit(call, image(1))
+    assert call.entered.wait(WAIT)
+    background = Call()
+    future = lanes.submit(background, image(2), priority=Priority.BACKGROUND)
+    assert not background.entered.wait(0.2)
+    call.gate.set()
+    assert interactive.result(WAIT).value == 1
+    assert future.result(WAIT).value == 2
+
+
+def test_closing_runs_what_waits_for_a_lane(lanes: Batcher) -> None:
+    slow = Call()
+    slow.gate.clear()
+    futures = [lanes.submit(slow, image(i), priority=Priority.BACKGROUND) for i in range(5)]
+    assert slow.entered.wait(WAIT)
+    closing = threading.Thread(target=lanes.close, args=(WAIT,))
+    closing.start()
+    slow.gate.set()
+    closing.join(WAIT)
+    assert [future.result(WAIT).value for future in futures] == [0, 1, 2, 3, 4]
+    with pytest.raises(Closed):
+        lanes.submit(slow, image(1), priority=Priority.BACKGROUND)
+
+
+def test_a_lane_goes_on_after_a_call_that_failed(lanes: Batcher) -> None:
+    broken = Call()
+    broken.failure = ValueError("broken")
+    for _ in range(4):
+        with pytest.raises(EngineFailed):
+            lanes.submit(broken, image(1), priority=Priority.BACKGROUND).result(WAIT)
+    assert lanes.alive
