@@ -40,8 +40,9 @@ bench: environment ## measure engines, decoding and the service side by side
 train: environment ## from pictures to a bundle in minutes; COCO=folder or DATA=folder: the default recipe on COCO
 	@$(BIN)/yaop train run $(if $(COCO)$(DATA),$(if $(COCO),--coco '$(COCO)') $(if $(DATA),--data '$(DATA)'),--recipe smoke) $(ARGS)
 
-soak: environment ## kill a training run twenty times, see that it always goes on
+soak: environment ## kill a training run and a server with video jobs twenty times each, see that they always go on
 	@$(BIN)/python -m tests.soak_training --kills 20 $(ARGS)
+	@$(BIN)/python -m tests.soak_videos --kills 20
 
 environment: $(VENV)/dev.stamp
 

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.batching import Closed, DeadlineExceeded, EngineFailed, QueueFull, Unavailable
+from service.sizes import readable_bytes
 from service.validation import describe_errors
 from service.wire import ProblemDetails
 from shared.images import ImageError
@@ -71,7 +72,7 @@ class Problem(Exception):
 
 def body_too_large(limit: int) -> Problem:
     """The 413 for a request body over `limit` bytes."""
-    detail = f"The body is larger than the limit of {limit} bytes. Send a smaller picture, or fewer of them."
+    detail = f"The body is larger than the limit of {readable_bytes(limit)}. Send a smaller picture, or fewer of them."
     return Problem(413, "body-too-large", detail, limit_bytes=limit)
 
 

@@ -56,7 +56,11 @@ class Settings(BaseSettings):
         None, description="Folder or fsspec URL (s3://, gs://) of uploads and results. Default: in the data folder."
     )
     job_concurrency: int = Field(
-        2, ge=0, le=64, description="Videos worked on at once by this process; 0 leaves them to `yaop worker`s."
+        2,
+        ge=0,
+        le=64,
+        description="Videos worked on at once by a process, the same for all that share a database; "
+        "0 leaves them to `yaop worker`s.",
     )
     max_jobs: int = Field(100, ge=1, le=1_000_000, description="Most unfinished video jobs; more get a 503.")
     max_video_bytes: ByteSize = Field(ByteSize(2_000_000_000), ge=1, description="Largest video upload, e.g. 2GB.")

@@ -6,15 +6,15 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from service.jobs.options import VideoOptions
 from service.media.codecs import CODECS, find_codec
+from service.wire import PosesFormat
 from shared.errors import YaopError
 
-Layout = Literal["native", "csv", "openpose", "coco"]
 STDOUT = "-"
 
 _FLAGS = {"draw_ids": "ids", "draw_boxes": "boxes"}
@@ -35,7 +35,7 @@ class VideoRun:
     source: Path
     out: Path | None
     data: str | None
-    layout: Layout
+    layout: PosesFormat
     options: VideoOptions
 
 

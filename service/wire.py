@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+PosesFormat = Literal["native", "csv", "openpose", "coco"]
+"""How the people of a video's frames can be laid out."""
 
 
 class ProblemDetails(BaseModel):

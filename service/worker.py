@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 from service import logs
 from service.batching import Batcher
@@ -14,6 +15,8 @@ from service.models import ModelRepository, load_models
 from service.process import tune_process
 from service.reload import ServedModels
 from service.settings import PREFIX, Settings, SettingsError
+
+_IDLE_SECONDS = 3600.0  # a job under way writes something far more often
 
 
 def work_forever(settings: Settings, models: ModelRepository | None = None) -> None:
@@ -38,6 +41,8 @@ def work_forever(settings: Settings, models: ModelRepository | None = None) -> N
     batcher = Batcher(settings.queue_size, lanes=repository.lanes)
     try:
         storage = Storage(settings.artifacts_url, settings.data_dir)
+        with suppress(OSError):  # what workers that were killed have left; an unusable folder is told of below
+            storage.drop_idle_scratch(_IDLE_SECONDS)
         queue = open_queue(settings, served.use, batcher, storage)
         sys.stdout.write("YAOP is working on video jobs. Stop it with Ctrl-C.\n")
         sys.stdout.flush()

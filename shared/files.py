@@ -16,6 +16,15 @@ _AT_FDCWD = -100  # of Linux's fcntl.h: relative paths begin in the working dire
 _RENAME_EXCHANGE = 2
 
 
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_MODE = 0o666 & ~_umask()  # found out once: to ask is to change it for a moment, for other threads' files too
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which takes its name only when the block ends without an error.
@@ -47,18 +56,12 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(_MODE)
         temporary.replace(path)
     except OSError as error:
         raise YaopError(f"{path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def exchange(first: Path, second: Path) -> None:

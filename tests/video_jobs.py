@@ -1,10 +1,11 @@
-"""Video jobs on servers that get killed: what the tests and the soak share."""
+"""Video jobs on servers and workers that get killed: what the tests and the soak share."""
 
 from __future__ import annotations
 
 import random
+import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import httpx
 
 from shared.schema import Frame
 from tests import clips
-from tests.server_process import FAKE, Server
+from tests.server_process import FAKE, FAKE_WORKER, Server
 
 SECONDS = 120
 
@@ -108,34 +109,60 @@ def three_clips(folder: Path, frames: int) -> list[Path]:
     ]
 
 
+class Pair:
+    """A server and a worker that share the jobs of a folder."""
+
+    def __init__(self, folder: Path, seconds_per_call: float) -> None:
+        self.lines: list[str] = []
+        self._env = {"YAOP_DATA_DIR": str(folder / "data"), "YAOP_JOB_CONCURRENCY": "2"}
+        self._commands = {"server": (*FAKE, str(seconds_per_call)), "worker": (*FAKE_WORKER, str(seconds_per_call))}
+        self._processes = {name: Server(command, self._env) for name, command in self._commands.items()}
+
+    @property
+    def url(self) -> str:
+        """Of the server."""
+        return self._processes["server"].url
+
+    def kill(self, names: Sequence[str]) -> None:
+        """Kill these at once, and start them again."""
+        for name in names:
+            self._processes[name].process.kill()
+        for name in names:
+            self._processes[name].stop()
+            self.lines += self._processes[name].errors
+            self._processes[name] = Server(self._commands[name], self._env)
+
+    def end(self) -> None:
+        """Stop both."""
+        for process in self._processes.values():
+            process.stop(signal.SIGKILL)
+            self.lines += process.errors
+
+
 def survive_kills(folder: Path, kills: int, seed: int, *, frames: int = 200, seconds_per_call: float = 0.01) -> int:
-    """Kill a server that works on three jobs, at random moments; every job has to end as if nothing had happened.
+    """Kill a server and a worker that are at three jobs, at random moments; each job ends as if nothing had happened.
 
     Returns:
         How many kills came while jobs were unfinished.
     """
     moments = random.Random(seed)
-    env = {"YAOP_DATA_DIR": str(folder / "data"), "YAOP_JOB_CONCURRENCY": "3"}
-    command = (*FAKE, str(seconds_per_call))
     sources = three_clips(folder, frames)
-    server = Server(command, env)
+    pair = Pair(folder, seconds_per_call)
     hits = 0
     try:
-        ids = [upload(server.url, source, draw=False) for source in sources]
+        ids = [upload(pair.url, source, draw=False) for source in sources]
         for _ in range(kills):
             time.sleep(moments.uniform(0.2, 2.5))
-            unfinished = [i for i in ids if job(server.url, i)["state"] in ("queued", "running")]
+            unfinished = [i for i in ids if job(pair.url, i)["state"] in ("queued", "running")]
             hits += bool(unfinished)
-            server.stop(9)
-            server = Server(command, env)
-            if len(unfinished) < 2:  # keep it busy
-                ids += [upload(server.url, source, draw=False) for source in sources]
-        done = wait_for(server.url, ids)
+            pair.kill(moments.choice([("server",), ("worker",), ("server", "worker")]))
+            if len(unfinished) < 2:  # keep them busy
+                ids += [upload(pair.url, source, draw=False) for source in sources]
+        done = wait_for(pair.url, ids)
         assert {each["state"] for each in done} == {"succeeded"}, done
         for job_id, source in zip(ids, sources * len(ids), strict=False):
-            check_result(server.url, job_id, source, folder)
-        assert not [line for line in server.errors if "Traceback" in line]
+            check_result(pair.url, job_id, source, folder)
     finally:
-        server.process.kill()
-        server.process.wait(30)
+        pair.end()
+    assert not [line for line in pair.lines if "Traceback" in line]
     return hits

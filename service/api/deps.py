@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request
 
 from service.jobs.intake import Intake
+from service.jobs.room import Room
+from service.jobs.start import video_limits
 from service.jobs.storage import Storage
-from service.media.limits import VideoLimits
 from service.models import ModelRepository
 from service.pipeline import Pipeline
 from service.problems import Problem
@@ -69,12 +70,8 @@ StorageDep = Annotated[Storage, Depends(get_storage)]
 
 def get_intake(jobs: JobsDep, storage: StorageDep, settings: SettingsDep) -> Intake:
     """What takes videos in."""
-    limits = VideoLimits(
-        max_pixels=settings.max_video_pixels,
-        max_seconds=settings.max_video_seconds,
-        max_frames=settings.max_video_frames,
-    )
-    return Intake(jobs, storage, limits, max_bytes=settings.max_video_bytes, max_jobs=settings.max_jobs)
+    room = Room(jobs, storage, max_jobs=settings.max_jobs, max_bytes=settings.max_artifact_bytes)
+    return Intake(jobs, storage, room, video_limits(settings), max_bytes=settings.max_video_bytes)
 
 
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]

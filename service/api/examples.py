@@ -62,8 +62,7 @@ _PROBLEMS: ProblemTable = {
         {
             "body": {
                 "kind": "body-too-large",
-                "detail": "The body is larger than the limit of 25000000 bytes. "
-                "Send a smaller picture, or fewer of them.",
+                "detail": "The body is larger than the limit of 25 MB. Send a smaller picture, or fewer of them.",
             },
             "pixels": {
                 "kind": "picture-too-large",

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from asyncio import sleep
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 from fastapi.sse import EventSourceResponse, format_sse_event
 
 from service.jobs.job import Job
 
 _POLL_SECONDS = 0.5
+_CALM_POLL_SECONDS = 1.0
+_CALM_AFTER_SECONDS = 10.0  # short videos, and pages that have just been opened, get quick news
 _KEEP_ALIVE_SECONDS = 15.0
 _RETRY_MILLISECONDS = 2000
 _STATE_STEP = 1_000_000_000  # more frames than a video may have
+
+# However many listen, all other work has its threads.
+_looks = ThreadPoolExecutor(2, "yaop-events")
 
 Look = Callable[[], Job | None]
 """Gives the job as it is now; None once it is deleted. It blocks."""
@@ -47,18 +54,19 @@ def events_response(job: Job, look: Look, last: int, is_stopping: Callable[[], b
 
 async def _events(job: Job, look: Look, last: int, is_stopping: Callable[[], bool]) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=_RETRY_MILLISECONDS)
-    spoke = time.monotonic()
+    began = spoke = monotonic()
     while True:
         if event_id(job) > last:
-            last, spoke = event_id(job), time.monotonic()
+            last, spoke = event_id(job), monotonic()
             yield _event(job, last)
-        elif time.monotonic() - spoke >= _KEEP_ALIVE_SECONDS:
-            spoke = time.monotonic()
+        elif monotonic() - spoke >= _KEEP_ALIVE_SECONDS:
+            spoke = monotonic()
             yield format_sse_event(comment="keep-alive")
         if job.finished or is_stopping():
             return
-        await asyncio.sleep(_POLL_SECONDS)
-        seen = await asyncio.to_thread(look)
+        calm = monotonic() - began >= _CALM_AFTER_SECONDS
+        await sleep(_CALM_POLL_SECONDS if calm else _POLL_SECONDS)
+        seen = await asyncio.get_running_loop().run_in_executor(_looks, look)
         if seen is None:
             return
         job = seen

@@ -51,8 +51,7 @@ _PROBLEMS: ProblemTable = {
         {
             "bytes": {
                 "kind": "body-too-large",
-                "detail": "The video is larger than the limit of 2000000000 bytes. "
-                "Send a shorter one, or one of fewer pixels.",
+                "detail": "The video is larger than the limit of 2 GB. Send a shorter one, or one of fewer pixels.",
                 "limit_bytes": 2_000_000_000,
             },
             "pixels": {
@@ -113,12 +112,17 @@ _PROBLEMS: ProblemTable = {
         },
     ),
     507: (
-        "The disk of the service is full. Nothing was kept.",
+        "The disk of the service, or the part of it that is for videos, is full. Nothing was kept.",
         {
             "full": {
                 "kind": "disk-full",
                 "detail": "The disk of the service is full. Nothing was kept; try again later.",
-            }
+            },
+            "waiting": {
+                "kind": "storage-full",
+                "detail": "The videos that are queued or being worked on take 19.2 GB. With this one, 1.5 GB, that is "
+                "more than the 20 GB that there are. Nothing was kept; send it again when some of them are finished.",
+            },
         },
     ),
 }

@@ -16,8 +16,9 @@ from service.api.video_files import content_disposition, file_response
 from service.api.video_jobs import FinishedJobDep
 from service.jobs.job import POSES, POSTER, Job
 from service.jobs.storage import Storage
-from service.media.pose_files import PosesFormat, coco_stream, csv_stream, openpose_stream, read_frames, require_layout
+from service.media.pose_files import coco_stream, csv_stream, openpose_stream, read_frames, require_layout
 from service.problems import Problem, invalid_parameter
+from service.wire import PosesFormat
 from shared.schema import LayoutError
 
 router = APIRouter(tags=["videos"])

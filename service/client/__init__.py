@@ -1,9 +1,9 @@
 """A client of the service for Python programs.
 
     with Client("http://127.0.0.1:8000") as client:
-        frame = client.estimate(Path("picture.jpg"))
-        job = client.wait(client.upload_video(Path("dance.mp4")).id)
-        client.download_video(job.id, Path("dance_poses.mp4"))
+        frame = client.estimate("picture.jpg")
+        job = client.wait(client.upload_video("dance.mp4").id)
+        client.download_video(job.id, "dance_poses.mp4")
 
 It needs the base packages only (httpx, pydantic), not those of the server.
 """

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 from urllib.parse import quote
 
 import httpx
@@ -25,12 +25,10 @@ from service.client.events import read_events
 from service.client.transfers import BytesDone, Download, MeasuredFile
 from service.jobs.job import Job
 from service.jobs.options import VideoOptions
-from service.wire import ModelList, ModelSummary
+from service.wire import ModelList, ModelSummary, PosesFormat
 from shared.errors import YaopError
 from shared.files import atomic_write
 from shared.schema import Frame
-
-PosesFormat = Literal["native", "csv", "openpose", "coco"]
 
 _UPLOAD_TRIES = 6
 _PAGE = 50
@@ -94,7 +92,7 @@ class Client(AbstractContextManager["Client"]):
 
     def estimate(
         self,
-        image: bytes | Path,
+        image: bytes | str | Path,
         *,
         resolution: str | int | None = None,
         min_score: float | None = None,
@@ -106,7 +104,7 @@ class Client(AbstractContextManager["Client"]):
         """The people in a picture; what is None is left to the service.
 
         Args:
-            image: a JPEG, PNG, WebP or BMP file, or its path.
+            image: what is in a JPEG, PNG, WebP or BMP file, or the path of one.
             resolution: long side of the network's input: a name or pixels.
             min_score: people with a lower score are left out.
             max_people: most people given.
@@ -123,13 +121,13 @@ class Client(AbstractContextManager["Client"]):
             "model": model,
         }
         params = {name: value for name, value in given.items() if value is not None}
-        data = image if isinstance(image, bytes) else _read(image)
+        data = image if isinstance(image, bytes) else _read(Path(image))
         headers = {"Content-Type": "application/octet-stream"}
         return parse(Frame, self._connection.call("POST", "/pose", params=params, content=data, headers=headers))
 
     def upload_video(
         self,
-        path: Path,
+        path: str | Path,
         options: VideoOptions | None = None,
         idempotency_key: str | None = None,
         progress: BytesDone | None = None,
@@ -143,12 +141,13 @@ class Client(AbstractContextManager["Client"]):
                 after a broken connection makes no second job.
             progress: told as the bytes go out.
         """
+        source = Path(path)
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         params = options.model_dump(mode="json", exclude_defaults=True) if options else {}
         backoff = Backoff(self._patience, most=_UPLOAD_TRIES)
         while True:
-            with _opened(path) as file:
-                part = (_printable(path.name), MeasuredFile(file, progress), "application/octet-stream")
+            with _opened(source) as file:
+                part = (_printable(source.name), MeasuredFile(file, progress), "application/octet-stream")
                 try:
                     answer = self._connection.attempt(
                         "POST", "/videos", params=params, headers=headers, files={"video": part}
@@ -203,7 +202,7 @@ class Client(AbstractContextManager["Client"]):
                     return job
                 backoff.wait(ClientError("No answer", f"{self.url} ended the events of the job {job_id}"))
 
-    def download_video(self, job_id: str, path: Path, progress: BytesDone | None = None) -> None:
+    def download_video(self, job_id: str, path: str | Path, progress: BytesDone | None = None) -> None:
         """Fetch the annotated video of a job that succeeded.
 
         Args:
@@ -211,10 +210,15 @@ class Client(AbstractContextManager["Client"]):
             path: where it goes; the file appears complete or not at all.
             progress: told as it arrives.
         """
-        with atomic_write(path) as stream:
+        with atomic_write(Path(path)) as stream:
             Download(self._connection, f"{_path(job_id)}/video", stream, progress=progress).run(self._backoff())
 
-    def download_poses(self, job_id: str, target: Path | BinaryIO, format: PosesFormat = "native") -> None:  # noqa: A002
+    def download_poses(
+        self,
+        job_id: str,
+        target: str | Path | BinaryIO,
+        format: PosesFormat = "native",  # noqa: A002
+    ) -> None:
         """Fetch the people of all frames of a job that succeeded.
 
         Args:
@@ -319,9 +323,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _written(target: Path | BinaryIO) -> Iterator[BinaryIO]:
-    if isinstance(target, Path):
-        with atomic_write(target) as stream:
+def _written(target: str | Path | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(target, str | Path):
+        with atomic_write(Path(target)) as stream:
             yield stream
         return
     with tempfile.TemporaryFile() as stream:

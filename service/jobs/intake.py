@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,12 @@ from starlette.requests import Request
 
 from service.jobs.job import SOURCE, Job, JobSpec
 from service.jobs.options import VideoOptions
+from service.jobs.room import Room
 from service.jobs.storage import Storage
+from service.media.codecs import CodecError, find_codec, require_encoder
 from service.media.limits import VideoLimits
 from service.media.probe import VideoInfo, probe_video
-from service.media.upload import Upload, disk_full, is_disk_full, receive_video
+from service.media.upload import Upload, declared_length, disk_full, is_disk_full, receive_video
 from service.media.video_errors import VideoError
 from service.media.video_problems import video_problem
 from service.models import ModelRepository
@@ -30,9 +33,10 @@ from service.video.rate import frames_of_result
 if TYPE_CHECKING:
     from service.jobs.queue import JobQueue
 
+logger = logging.getLogger(__name__)
+
 DIGEST = "source.sha256"
 
-_RETRY_SECONDS = 30
 _LONGEST_FILENAME = 200
 # A file that is slow to look at holds up others like it, and nothing else.
 _probes = ThreadPoolExecutor(2, "yaop-probe")
@@ -57,17 +61,17 @@ class Intake:
     Args:
         jobs: where they are queued.
         storage: where they are kept.
+        room: for how many of them there is room.
         limits: what they may be.
-        max_bytes: of one.
-        max_jobs: most that are queued or running.
+        max_bytes: of one; more than there is room for at all are never taken.
     """
 
-    def __init__(self, jobs: JobQueue, storage: Storage, limits: VideoLimits, *, max_bytes: int, max_jobs: int) -> None:
+    def __init__(self, jobs: JobQueue, storage: Storage, room: Room, limits: VideoLimits, *, max_bytes: int) -> None:
         self._jobs = jobs
         self._storage = storage
+        self._room = room
         self._limits = limits
-        self._max_bytes = max_bytes
-        self._max_jobs = max_jobs
+        self._max_bytes = min(max_bytes, room.max_bytes)
 
     async def accept(
         self, request: Request, asked: VideoOptions, models: Callable[[], ModelRepository], key: str | None = None
@@ -85,11 +89,13 @@ class Intake:
             RequestValidationError: a field of the form is wrong.
             ClientDisconnect: the client hung up in the middle.
         """
-        _check_choices(asked, models())
-        await self._require_room(key)
+        await _check_choices(asked, models())
+        length = declared_length(request)
+        size = length if length <= self._max_bytes else 0  # too long whatever room there is: refused where it is read
+        await asyncio.to_thread(self._require_room, size, key)
         async with self._receiving(request) as upload:
             options = _with_fields(asked, upload.fields)
-            _check_choices(options, models())
+            await _check_choices(options, models())
             source = await self._probe(upload)
             frames = self._count_frames(source, options)
             spec = JobSpec(
@@ -104,14 +110,13 @@ class Intake:
             async with _key_locks.setdefault(key or spec.id, asyncio.Lock()):
                 return await asyncio.to_thread(self._queue, spec, upload)
 
-    async def _require_room(self, key: str | None) -> None:
+    def _require_room(self, size: int, key: str | None) -> None:
         """Refuse before the body is read, unless it may be one that was taken in earlier."""
-        counts = await asyncio.to_thread(self._jobs.counts)
-        waiting = sum(counts.values())
-        if waiting < self._max_jobs or (key and await asyncio.to_thread(self._jobs.find, key)):
-            return
-        detail = f"{waiting} videos are queued or being worked on; no more than {self._max_jobs} may be."
-        raise Problem(503, "queue-full", detail, headers={"Retry-After": str(_RETRY_SECONDS)})
+        try:
+            self._room.require(size)
+        except Problem:
+            if not key or self._jobs.find(key) is None:
+                raise
 
     @asynccontextmanager
     async def _receiving(self, request: Request) -> AsyncIterator[Upload]:
@@ -126,7 +131,14 @@ class Intake:
                 raise
             raise disk_full() from error
         finally:
-            await asyncio.shield(asyncio.to_thread(self._storage.remove, upload_id))
+            await asyncio.shield(asyncio.to_thread(self._drop_upload, upload_id))
+
+    def _drop_upload(self, upload_id: str) -> None:
+        """Only what is on this machine; whatever goes wrong, the answer to the client stands."""
+        try:
+            self._storage.drop_scratch(upload_id)
+        except Exception:
+            logger.warning("an upload could not be removed", exc_info=True, extra={"upload": upload_id})
 
     async def _probe(self, upload: Upload) -> VideoInfo:
         try:
@@ -148,7 +160,7 @@ class Intake:
             job = self._submit(spec)
             if job.id == spec.id:
                 return Accepted(job, new=True)
-            self._storage.remove(spec.id)  # another process was quicker with the same key
+            self._discard(spec.id)  # another process was quicker with the same key
             earlier = job
         self._check_same(earlier, spec, upload)
         return Accepted(earlier, new=False)
@@ -161,17 +173,25 @@ class Intake:
             self._storage.put(job_id, SOURCE, upload.path)
             self._storage.drop_scratch(job_id)
         except BaseException:
-            self._storage.remove(job_id)
+            self._discard(job_id)
             raise
 
     def _submit(self, spec: JobSpec) -> Job:
         try:
-            return self._jobs.submit(spec)
+            with self._room.taken(spec.bytes):
+                return self._jobs.submit(spec)
         except Exception:
             # If even asking fails, the job may be there, so its source has to stay; retention knows if nobody needs it.
             if self._jobs.get(spec.id) is None:
-                self._storage.remove(spec.id)
+                self._discard(spec.id)
             raise
+
+    def _discard(self, job_id: str) -> None:
+        """What cannot be removed now is left to retention."""
+        try:
+            self._storage.remove(job_id)
+        except Exception:
+            logger.warning("files of no job could not be removed", exc_info=True, extra={"job": job_id})
 
     def _check_same(self, job: Job, spec: JobSpec, upload: Upload) -> None:
         same = job.options == spec.options and job.bytes == spec.bytes
@@ -187,13 +207,11 @@ class Intake:
             return None
 
 
-def _check_choices(options: VideoOptions, models: ModelRepository) -> None:
-    from service.media.codecs import CodecError, find_codec
-
+async def _check_choices(options: VideoOptions, models: ModelRepository) -> None:
     if models.get(options.model) is None:
         raise invalid_parameter("model", f"must be one of {', '.join(models.names)}")
     try:
-        find_codec(options.codec)
+        await asyncio.to_thread(require_encoder, find_codec(options.codec))  # the first time, it imports PyAV
     except CodecError as error:
         raise invalid_parameter("codec", str(error)) from None
 

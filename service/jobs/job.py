@@ -87,13 +87,16 @@ class Job(BaseModel):
 
 
 class JobFailed(Exception):
-    """A job that cannot be done; trying again would not help.
+    """A job that cannot be done.
 
     Args:
         kind: end of the problem's type, e.g. ``video-corrupt``.
         detail: what was wrong, for the client.
+        final: trying again would not help.
+        members: of the problem.
     """
 
-    def __init__(self, kind: str, detail: str, **members: Any) -> None:
+    def __init__(self, kind: str, detail: str, *, final: bool = True, **members: Any) -> None:
         super().__init__(detail)
+        self.final = final
         self.problem = {"kind": kind, "detail": detail, "members": members}

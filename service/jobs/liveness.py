@@ -8,6 +8,7 @@ machine is dead at once. Whoever marks a dead worker's row first takes its jobs 
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import threading
 import time
@@ -37,6 +38,18 @@ def place_of_this_process() -> str:
     return "/".join(parts)[:255]
 
 
+def _start_of(pid: int) -> float:
+    """When a process began, on a clock that nobody sets: ticks since boot on Linux, else seconds since the epoch.
+
+    Raises:
+        psutil.NoSuchProcess: there is none.
+    """
+    try:
+        return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return psutil.Process(pid).create_time()
+
+
 class Liveness:
     """One worker's beats, and its watch over the others.
 
@@ -58,8 +71,7 @@ class Liveness:
 
     def join(self) -> None:
         """Be counted among the workers; call before the first job is taken."""
-        process = psutil.Process()
-        row = {"id": self.id, "place": self._place, "pid": process.pid, "started": process.create_time()}
+        row = {"id": self.id, "place": self._place, "pid": os.getpid(), "started": _start_of(os.getpid())}
         with self._engine.begin() as connection:
             connection.execute(sa.insert(workers_table).values(**row, beats=0, gone=False))
 
@@ -83,6 +95,7 @@ class Liveness:
                 self._watch()
             except Exception:  # a database that is away comes back; the next beat will tell
                 logger.exception("the worker could not tell that it is alive")
+                self._seen.clear()  # nobody could beat meanwhile, so nobody's silence counts
 
     def _beat(self) -> None:
         mine = workers_table.c.id == self.id
@@ -116,7 +129,7 @@ class Liveness:
         if row.place != self._place:
             return False
         try:
-            return abs(psutil.Process(row.pid).create_time() - row.started) > 1
+            return abs(_start_of(row.pid) - row.started) > 1
         except psutil.NoSuchProcess:
             return True
         except psutil.Error:

@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 from service.parsing import MOST_PEOPLE, RESOLUTIONS, Resolution
 from shared.inference.estimator import DEFAULT_MAX_PEOPLE, DEFAULT_MIN_SCORE, PoseOptions
 
-MOST_EVERY = 30
-MOST_FPS = 240
+MOST_EVERY = 10  # so many frames are held until the next one is looked at
+LEAST_FPS, MOST_FPS = 0.1, 240
 
 
 class VideoOptions(BaseModel):
@@ -39,7 +39,7 @@ class VideoOptions(BaseModel):
     )
     fps: float | None = Field(
         default=None,
-        gt=0,
+        ge=LEAST_FPS,
         le=MOST_FPS,
         description="Frames per second of the result. Default: the source's own timing is kept.",
     )

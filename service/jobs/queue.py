@@ -30,6 +30,8 @@ QUEUE = "videos"
 APPLICATION = "yaop"
 APPLICATION_VERSION = "1"  # of what steps store; another one would leave the jobs of this one lying
 _POLL_SECONDS = 0.3
+_PATIENCE = 10.0
+_ORPHAN_SECONDS = 600.0
 
 _STATES: Mapping[str, JobState] = {
     "ENQUEUED": "queued",
@@ -48,6 +50,11 @@ def new_job_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
 
 
+def _age(job_id: str) -> float:
+    """Seconds since an id of `new_job_id` was made."""
+    return time.time() - int(job_id[:12], 16) / 1000
+
+
 class JobQueue:
     """Thread-safe; every method may wait for the database.
 
@@ -64,19 +71,24 @@ class JobQueue:
         self._records = runner.records
         self._liveness = Liveness(engine, worker_timeout, self._take_over)
         workflow.use_runner(runner)
-        self._launch(concurrency)
+        try:
+            self._launch(concurrency)
+        except BaseException:  # so that another try begins anew
+            self._abandon()
+            raise
 
     def submit(self, spec: JobSpec) -> Job:
         """Take a job in; it is durable when this returns. The job that exists, if there is one with its id or key."""
         job_id = self._records.add(spec.id, spec.idempotency_key)
         if job_id != spec.id:
-            existing = self.get(job_id)
+            existing = self._wait_for(job_id)
             if existing is not None:
                 return existing
             self._records.remove(job_id)  # its process died between its two writes, and nobody was told of it
             return self.submit(spec)
         with SetWorkflowID(spec.id):
             DBOS.enqueue_workflow(QUEUE, workflow.annotate_video, spec.model_dump(mode="json"))
+        self._records.add(spec.id, None)  # in case somebody had no patience with the first row
         job = self.get(spec.id)
         assert job is not None
         return job
@@ -92,7 +104,13 @@ class JobQueue:
 
     def list(self, *, limit: int, before: str | None = None) -> list[Job]:
         """Newest first, older than the job `before`."""
-        return self._jobs(self._records.page(limit, before))
+        jobs: list[Job] = []
+        while len(jobs) < limit and (page := self._records.page(limit - len(jobs), before)):
+            before = page[-1]
+            found = self._jobs(page)
+            jobs += found
+            self._forget_rows({*page} - {job.id for job in found})
+        return jobs
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs are queued and running."""
@@ -123,6 +141,22 @@ class JobQueue:
     def close(self, timeout: float) -> None:
         """Let go of the jobs under way, at their next frame; another process, or the next start, goes on with them."""
         self._runner.stop(timeout)
+        self._abandon()
+
+    def _wait_for(self, job_id: str) -> Job | None:
+        """The job of a row that another process has written, which will queue it at once if it is alive."""
+        end = time.monotonic() + _PATIENCE
+        while (job := self.get(job_id)) is None and time.monotonic() < end and _age(job_id) < _PATIENCE:
+            time.sleep(_PATIENCE / 100)
+        return job
+
+    def _forget_rows(self, job_ids: set[str]) -> None:
+        """Rows whose process died before it queued their job."""
+        for job_id in job_ids:
+            if _age(job_id) > _ORPHAN_SECONDS:
+                self._records.remove(job_id)
+
+    def _abandon(self) -> None:
         DBOS.destroy()
         with contextlib.suppress(SQLAlchemyError):
             self._liveness.leave()
@@ -201,7 +235,12 @@ def _details(problem: Mapping[str, Any]) -> Any:
 
 
 def _lost(status: WorkflowStatus) -> dict[str, Any]:
-    return {"kind": "internal-error", "detail": f"The job was given up: {status.error}", "members": {}}
+    logger.error("a video job was lost", extra={"job": status.workflow_id, "reason": str(status.error)})
+    return {
+        "kind": "internal-error",
+        "detail": "The job was given up. Its id finds it in the service's log.",
+        "members": {},
+    }
 
 
 def _time(milliseconds: int | None) -> datetime | None:

@@ -31,6 +31,8 @@ class RetentionPolicy:
     Attributes:
         max_seconds: after which a finished job is deleted.
         max_bytes: of all jobs together; beyond, finished ones are deleted, the longest finished first.
+        grace_seconds: for which a finished job is not deleted because others need space: its client has to come for
+            it first. Only where finished jobs alone have more than `max_bytes` it is, as nothing else would help.
         useless_seconds: after which the files of a job that failed or was cancelled go; the job itself stays. Long
             enough for the chunk that was being worked on to end.
         idle_seconds: after which temporary files and downloads of a finished job go, and everything that belongs to
@@ -39,6 +41,7 @@ class RetentionPolicy:
 
     max_seconds: float
     max_bytes: int
+    grace_seconds: float = 3600.0
     useless_seconds: float = 300.0
     idle_seconds: float = 3600.0
 
@@ -101,12 +104,15 @@ class Retention:
     def _make_room(self, oldest_first: list[Job]) -> list[str]:
         sizes = {job_id: self._storage.job_bytes(job_id) for job_id in self._until_stopped(self._storage.jobs())}
         excess = sum(sizes.values()) - self._policy.max_bytes
+        excess_of_finished = sum(sizes.get(job.id, 0) for job in oldest_first) - self._policy.max_bytes
         deleted: list[str] = []
         for job in self._until_stopped(oldest_first):
-            if excess <= 0:
+            in_grace = self._age(job) <= self._policy.grace_seconds
+            if (excess_of_finished if in_grace else excess) <= 0:
                 break
-            if sizes.get(job.id) and self._delete(job, "space"):
-                excess -= sizes[job.id]
+            size = sizes.get(job.id, 0)
+            if size and self._delete(job, "space"):
+                excess, excess_of_finished = excess - size, excess_of_finished - size
                 deleted.append(job.id)
         return deleted
 

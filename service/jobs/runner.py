@@ -7,8 +7,10 @@ import logging
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -75,7 +77,7 @@ class JobRunner:
             JobFailed: it was begun too often without getting on, or its model is not loaded here.
         """
         with self._counted(), self._models() as repository:
-            attempts = self.records.count_attempt(spec.id)
+            attempts = self._count_attempt(spec.id)
             if attempts > _MOST_ATTEMPTS:
                 raise JobFailed("too-many-attempts", f"The work on this video broke off {attempts - 1} times in a row.")
             model = repository.get(spec.options.model)
@@ -86,6 +88,22 @@ class JobRunner:
                 yield running
             finally:
                 running.close()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait before another try.
+
+        Raises:
+            Interrupted: the process is stopping.
+        """
+        if self.stopping.wait(seconds):
+            raise Interrupted
+
+    def _count_attempt(self, job_id: str) -> int:
+        try:
+            return self.records.count_attempt(job_id)
+        except SQLAlchemyError:  # the count guards against jobs that kill their process; it must not fail one itself
+            logger.warning("an attempt could not be counted", exc_info=True, extra={"job": job_id})
+            return 1
 
     def discard(self, job_id: str) -> None:
         """Remove the files of a job that comes to nothing; what cannot be removed now is left to retention."""
@@ -114,6 +132,29 @@ class JobRunner:
                 self._idle.notify_all()
 
 
+@dataclass
+class Done:
+    """What the chunks so far have made.
+
+    Attributes:
+        frames: how many.
+        segments, poses: names of the files.
+        people_seen, warnings: as in the last `ChunkEnd`.
+    """
+
+    frames: int = 0
+    segments: list[str] = field(default_factory=list[str])
+    poses: list[str] = field(default_factory=list[str])
+    people_seen: int | None = None
+    warnings: list[str] = field(default_factory=list[str])
+
+    def add(self, end: ChunkEnd) -> None:
+        """One more chunk."""
+        self.frames, self.people_seen, self.warnings = end.frames, end.people_seen, end.warnings
+        self.segments += [end.segment] if end.segment else []
+        self.poses += [end.poses] if end.poses else []
+
+
 class RunningJob:
     """One job under way in this process."""
 
@@ -131,19 +172,25 @@ class RunningJob:
 
     def chunk(self, before: dict[str, Any] | None) -> dict[str, Any]:
         """Annotate the next chunk. `before` and the result are JSON of `ChunkEnd`."""
-        with self._interruptible():
+        try:
             end = self._open().chunk(ChunkEnd.model_validate(before) if before else None)
-            self._note(end.frames, durable=True)
-            return end.model_dump()
+        except Closed:
+            raise Interrupted from None
+        except Exception:
+            self.close()  # another try begins with what is on record
+            raise
+        self._note(end.frames, durable=True)
+        return end.model_dump()
 
-    def finish(self, chunks: Sequence[ChunkEnd]) -> dict[str, Any]:
+    def finish(self, done: Done) -> dict[str, Any]:
         """Put the segments and the source's sound together. The result is JSON of a `JobOutput` and warnings."""
         spec, storage = self._spec, self._runner.storage
-        if not chunks[-1].frames:
+        if not done.frames:
             raise JobFailed("video-no-frames", "The video has no frame that can be decoded.")
         codec = find_codec(spec.options.codec)
-        out = storage.scratch(spec.id) / f"{VIDEO}{codec.suffix}"
-        segments = [storage.fetch(spec.id, chunk.segment) for chunk in chunks if chunk.segment]
+        # A worker that was taken for dead may be at the same: no two attempts write to one file.
+        out = storage.scratch(spec.id) / f"{uuid.uuid4().hex}{codec.suffix}"
+        segments = [storage.fetch(spec.id, name) for name in done.segments]
         muxed = mux_video(
             segments,
             out,
@@ -153,10 +200,10 @@ class RunningJob:
             first_pts=spec.source.first_pts,
             limits=self._limits,
         )
-        if muxed.frames != chunks[-1].frames:
-            raise YaopError(f"{muxed.frames} frames were written in place of {chunks[-1].frames}")
-        self._join_poses([chunk.poses for chunk in chunks if chunk.poses])
-        storage.put(spec.id, out.name, out)
+        if muxed.frames != done.frames:
+            raise YaopError(f"{muxed.frames} frames were written in place of {done.frames}")
+        self._join_poses(done.poses)
+        storage.put(spec.id, f"{VIDEO}{codec.suffix}", out)
         output = JobOutput(
             codec=codec.name,
             media_type=codec.media_type,
@@ -166,25 +213,27 @@ class RunningJob:
             seconds=muxed.seconds,
             width=spec.source.width,
             height=spec.source.height,
-            people_seen=chunks[-1].people_seen,
+            people_seen=done.people_seen,
             model=self._model.ref,
         )
-        return {"output": output.model_dump(), "warnings": [*chunks[-1].warnings, *muxed.warnings]}
+        return {"output": output.model_dump(), "warnings": [*done.warnings, *muxed.warnings]}
 
     def clean_up(self) -> None:
         """The result is there; what it was made of may go, and what broken off attempts have left."""
-        for name in self._runner.storage.names(self._spec.id):
-            if name.startswith("segments/") or name == SOURCE:
-                self._runner.storage.remove_file(self._spec.id, name)
-        self._runner.storage.drop_scratch(self._spec.id)
-        for name in self._runner.storage.names(self._spec.id):
-            if name.startswith("segments/") or name == SOURCE:
-                self._runner.storage.remove_file(self._spec.id, name)
+        storage, job_id = self._runner.storage, self._spec.id
+        try:
+            for name in storage.names(job_id):
+                if name.startswith("segments/") or name == SOURCE:
+                    storage.remove_file(job_id, name)
+            storage.drop_scratch(job_id)
+        except Exception:  # the job is done; retention looks after what is left
+            logger.warning("files of a job could not be removed", exc_info=True, extra={"job": job_id})
 
     def close(self) -> None:
         """Stop reading."""
-        if self._video is not None:
-            self._video.close()
+        video, self._video = self._video, None
+        if video is not None:
+            video.close()
 
     def _open(self) -> ChunkedVideo:
         if self._video is None:
@@ -202,19 +251,12 @@ class RunningJob:
         return self._video
 
     def _join_poses(self, names: Sequence[str]) -> None:
-        path = self._runner.storage.scratch(self._spec.id) / POSES
+        path = self._runner.storage.scratch(self._spec.id) / f"{uuid.uuid4().hex}.jsonl"
         with path.open("wb") as joined:
             for name in names:
                 with self._runner.storage.fetch(self._spec.id, name).open("rb") as part:
                     shutil.copyfileobj(part, joined)
         self._runner.storage.put(self._spec.id, POSES, path)
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        try:
-            yield
-        except Closed:
-            raise Interrupted from None
 
     def _progress(self, frames_done: int) -> None:
         if self._runner.stopping.is_set():
@@ -234,19 +276,19 @@ class RunningJob:
 
 
 def told_as_problem(error: Exception) -> JobFailed:
-    """Why a job failed, for its client; an error that nobody expects is logged."""
+    """Why a job failed, for its client; what nobody expects is logged, and may pass (`JobFailed.final`)."""
     if isinstance(error, JobFailed):
         return error
-    if isinstance(error, VideoError):
-        return JobFailed(f"video-{error.reason}", str(error))
     if _is_disk_full(error):
         return JobFailed("disk-full", "The disk of the service is full.")
+    if isinstance(error, VideoError):
+        return JobFailed(f"video-{error.reason}", str(error), final=error.reason != "interrupted")
     if isinstance(error, EngineFailed):
         return JobFailed("engine-failed", "The engine failed on this video. The log says why.")
-    logger.error("a video job failed", exc_info=error)
-    if isinstance(error, YaopError):
-        return JobFailed("video-failed", str(error))
-    return JobFailed("internal-error", "This is a bug. The job's id finds it in the service's log.")
+    logger.error("a step of a video job failed", exc_info=error)
+    return JobFailed(
+        "internal-error", "Something failed in the service. The job's id finds it in its log.", final=False
+    )
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +52,11 @@ class Storage:
     def drop_scratch(self, job_id: str, idle_seconds: float = 0.0) -> None:
         """Remove a job's temporary files and cached downloads, unless one was written in the last so many seconds."""
         self._files.drop_scratch(_checked_id(job_id), idle_seconds)
+
+    def drop_idle_scratch(self, idle_seconds: float) -> None:
+        """The same for every job: what processes that were killed have left on this machine."""
+        for job_id in filter(is_job_id, self._files.scratches()):
+            self._files.drop_scratch(job_id, idle_seconds)
 
     def put(self, job_id: str, name: str, file: Path) -> None:
         """Move a finished file in. When this returns it is durable; until then `name` does not show it."""
@@ -116,11 +120,7 @@ class Storage:
 
     def free_bytes(self) -> int | None:
         """Free bytes of the disk that uploads are written to; None where that is unknown."""
-        folder = next((path for path in (self._data_dir, *self._data_dir.parents) if path.exists()), None)
-        try:
-            return None if folder is None else shutil.disk_usage(folder).free
-        except OSError:
-            return None
+        return self._files.free_bytes()
 
 
 def _open_files(url: str | None, data_dir: Path) -> LocalFiles | RemoteFiles:

@@ -32,6 +32,8 @@ class LocalFiles:
         folder = self._root / job_id / _SCRATCH
         if not idle_seconds or time.time() - _newest(folder) > idle_seconds:
             _remove_tree(folder)
+            with suppress(OSError):  # artifacts are beside it
+                folder.parent.rmdir()
 
     def put(self, job_id: str, name: str, file: Path) -> None:
         """Sync the file, rename it, sync the folders that lead to it."""
@@ -86,11 +88,6 @@ class LocalFiles:
             return
         _remove_tree(aside)
 
-    def remove_empty(self, job_id: str) -> None:
-        """Remove the folder if nothing is in it."""
-        with suppress(OSError):
-            (self._root / job_id).rmdir()
-
     def remove_file(self, job_id: str, name: str) -> None:
         """Remove one file."""
         (self._root / job_id / name).unlink(missing_ok=True)
@@ -102,6 +99,18 @@ class LocalFiles:
                 return [item.name for item in items if item.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return []
+
+    def scratches(self) -> list[str]:
+        """Names of the folders with temporary files."""
+        return [job_id for job_id in self.jobs() if (self._root / job_id / _SCRATCH).is_dir()]
+
+    def free_bytes(self) -> int | None:
+        """Of the disk of all that."""
+        folder = next((path for path in (self._root, *self._root.parents) if path.exists()), None)
+        try:
+            return None if folder is None else shutil.disk_usage(folder).free
+        except OSError:
+            return None
 
     def sweep(self) -> None:
         """Finish removals that were interrupted."""

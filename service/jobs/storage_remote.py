@@ -37,7 +37,6 @@ class RemoteFiles:
     def drop_scratch(self, job_id: str, idle_seconds: float = 0.0) -> None:
         """Remove the files in that folder, downloads included."""
         self._local.drop_scratch(job_id, idle_seconds)
-        self._local.remove_empty(job_id)
 
     def put(self, job_id: str, name: str, file: Path) -> None:
         """Upload the file, then remove it here."""
@@ -110,6 +109,14 @@ class RemoteFiles:
             entries = []
         there = {str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"}
         return list(there | set(self._local.jobs()))
+
+    def scratches(self) -> list[str]:
+        """Names of the folders here."""
+        return self._local.scratches()
+
+    def free_bytes(self) -> int | None:
+        """Of the disk here."""
+        return self._local.free_bytes()
 
     def sweep(self) -> None:
         """Finish removals here that were interrupted."""

@@ -16,7 +16,7 @@ from typing import Any, NotRequired, TypedDict
 from dbos import DBOS, Serializer, error
 
 from service.jobs.job import JobFailed, JobSpec
-from service.jobs.runner import JobRunner, RunningJob, told_as_problem
+from service.jobs.runner import Done, JobRunner, RunningJob, told_as_problem
 from service.video.chunks import ChunkEnd
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,9 @@ class Outcome(TypedDict):
     problem: NotRequired[dict[str, Any]]
     warnings: list[str]
     frames: int
+
+
+SECONDS_BEFORE_TRIES = (0.0, 1.0, 4.0, 15.0)
 
 
 class JsonSerializer(Serializer):
@@ -62,11 +65,11 @@ def use_runner(runner: JobRunner | None) -> None:
 def annotate_video(stored: dict[str, Any]) -> Outcome:
     """Annotate one video; the argument is JSON of a `JobSpec`."""
     assert _runner is not None, "no runner was set before the queue began"
-    chunks: list[ChunkEnd] = []
+    done = Done()
     try:
         with _runner.working_on(JobSpec.model_validate(stored)) as job:
-            _annotate(job, chunks)
-            finished = _step("finish", job.finish, chunks)
+            _annotate(job, done)
+            finished = _step("finish", job.finish, done)
             job.clean_up()
     except (error.DBOSWorkflowCancelledError, error.DBOSWorkflowConflictIDError):
         # The job was cancelled, or another worker has it, who took this one for dead.
@@ -76,47 +79,49 @@ def annotate_video(stored: dict[str, Any]) -> Outcome:
     except JobFailed as failure:
         _runner.discard(stored["id"])
         logger.info("video job failed", extra={"job": stored["id"], "reason": failure.problem["detail"]})
-        return {
-            "problem": failure.problem,
-            "warnings": chunks[-1].warnings if chunks else [],
-            "frames": _frames(chunks),
-        }
-    return {**finished, "frames": _frames(chunks)}  # pyright: ignore[reportReturnType]
+        return {"problem": failure.problem, "warnings": done.warnings, "frames": done.frames}
+    return {**finished, "frames": done.frames}  # pyright: ignore[reportReturnType]
 
 
-def _annotate(job: RunningJob, chunks: list[ChunkEnd]) -> None:
+def _annotate(job: RunningJob, done: Done) -> None:
     last: dict[str, Any] | None = None
-    while not chunks or not chunks[-1].last:
+    while last is None or not last["last"]:
         last = _step("chunk", job.chunk, last)
-        chunks.append(ChunkEnd.model_validate(last))
+        done.add(ChunkEnd.model_validate(last))
 
 
 def _is_cancelled(job_id: str) -> bool:
     """Asked on a thread that is in no workflow: what a workflow asks is a step of it, and on record."""
     with ThreadPoolExecutor(1) as outside:
         status = outside.submit(DBOS.get_workflow_status, job_id).result()
-    return status is not None and status.status == "CANCELLED"
-
-
-def _frames(chunks: list[ChunkEnd]) -> int:
-    return chunks[-1].frames if chunks else 0
+    return status is None or status.status == "CANCELLED"  # None: cancelled, and then deleted
 
 
 def _step(name: str, work: Callable[[Any], dict[str, Any]], argument: Any) -> dict[str, Any]:
-    """Run one durable step. A failure that is final is on record, too, so that a replay fails alike.
+    """Run one durable step; a failure is on record, too, so that a replay fails alike.
+
+    What may pass, such as storage that is away or a decoder that was killed, is tried again for a while before.
 
     Raises:
         JobFailed: the step failed, now or before a crash.
     """
-
-    def recorded() -> dict[str, Any]:
-        try:
-            return work(argument)
-        except Exception as failure:  # noqa: BLE001 - told as the problem it is, and logged
-            return {"problem": told_as_problem(failure).problem}
-
-    result = DBOS.run_step({"name": name}, recorded)
+    result = DBOS.run_step({"name": name}, lambda: _tried(work, argument))
     if "problem" in result:
         problem = result["problem"]
         raise JobFailed(problem["kind"], problem["detail"], **problem["members"])
     return result
+
+
+def _tried(work: Callable[[Any], dict[str, Any]], argument: Any) -> dict[str, Any]:
+    assert _runner is not None
+    failure: JobFailed | None = None
+    for seconds in SECONDS_BEFORE_TRIES:
+        _runner.sleep(seconds)
+        try:
+            return work(argument)
+        except Exception as error:  # noqa: BLE001 - told as the problem it is, and logged
+            failure = told_as_problem(error)
+            if failure.final or _is_cancelled(str(DBOS.workflow_id)):
+                break
+    assert failure is not None
+    return {"problem": failure.problem}

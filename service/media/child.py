@@ -22,6 +22,12 @@ from service.media.video_errors import VideoError, VideoErrorReason
 _ROOT = Path(__file__).resolve().parents[2]
 _PIPE_BYTES = 1 << 20  # what Linux allows without privileges: most of a 720p picture
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ; the module fcntl has it on Linux only
+_MOST_PATIENCE = 3600.0  # seconds of silence that a child may ask for
+# What a process gets for what it does itself; any other signal comes from outside.
+_FAULTS = frozenset(
+    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
+    | {signal.SIGXFSZ}
+)
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
 
@@ -72,13 +78,14 @@ class Child(AbstractContextManager["Child"]):
         """The next message that is more than a sign of life; an error is raised.
 
         Args:
-            seconds: longest silence.
+            seconds: longest silence, unless the child asks for patience (see `Outlet.ask_for_patience`).
 
         Raises:
             VideoError: what the child reports, or that it was silent for too long or ended without a word.
         """
+        patience = seconds
         while True:
-            deadline = time.monotonic() + seconds
+            deadline = time.monotonic() + patience
             try:
                 size = parse_length(self._read(HEAD_BYTES, deadline))
                 head = parse_head(self._read(size, deadline))
@@ -89,6 +96,7 @@ class Child(AbstractContextManager["Child"]):
                 raise _reported(head)
             if "alive" not in head:
                 return head
+            patience = max(seconds, _patience(head))
 
     def read_into(self, view: memoryview, seconds: float) -> None:
         """Fill `view`, of unsigned bytes, with what follows a message.
@@ -131,8 +139,8 @@ class Child(AbstractContextManager["Child"]):
         code = self._process.returncode
         if code == -signal.SIGXCPU:
             return self._failed("too-slow", "reading it takes too much computing time")
-        if code == -signal.SIGKILL:
-            return self._failed("too-much-memory", "the system ended the process that read it, for want of memory")
+        if code is not None and code < 0 and -code not in _FAULTS:
+            return self._failed("interrupted", f"the process that reads it was ended from outside ({_described(code)})")
         return self._failed("corrupt", f"the process that read it broke off ({_described(code)})")
 
     def _failed(self, reason: VideoErrorReason, message: str) -> VideoError:
@@ -146,10 +154,11 @@ def ask(command: Sequence[str], request: Mapping[str, Any], seconds: float) -> d
     Args:
         command: usually of `module_command`.
         request: a JSON object.
-        seconds: wall clock that it may take altogether.
+        seconds: longest silence before the answer, as for `Child.receive`; whoever gives no sign of life, as
+            `service.media.probe_child` does, has so long altogether.
 
     Raises:
-        VideoError: what the child reports, or that it took too long or ended without a word.
+        VideoError: what the child reports, or that it was silent for too long or ended without a word.
     """
     with Child(command, request) as child:
         return child.receive(seconds)
@@ -167,6 +176,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _reported(head: Mapping[str, Any]) -> VideoError:
     reason = head["error"] if head["error"] in get_args(VideoErrorReason) else "corrupt"
     return VideoError(reason, str(head.get("message", "")))
+
+
+def _patience(head: Mapping[str, Any]) -> float:
+    asked = head.get("patience", 0.0)
+    return min(asked, _MOST_PATIENCE) if isinstance(asked, int | float) else 0.0
 
 
 def _described(code: int | None) -> str:

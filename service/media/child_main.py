@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ from service.media.messages import send
 from service.media.video_errors import VideoError
 
 _ALIVE_SECONDS = 0.5
+_LEAST_ROOM = 16 << 20  # bytes; with less, PyAV would not fail to open a file but crash (as of 18.1)
 
 
 class Outlet:
@@ -34,26 +37,39 @@ class Outlet:
         if time.monotonic() - self._last > _ALIVE_SECONDS:
             self.send({"alive": True})
 
+    def ask_for_patience(self, seconds: float) -> None:
+        """Tell that the next message may take so long: for a call that PyAV does not let other threads run beside."""
+        self.send({"alive": True, "patience": seconds})
+
 
 def run(work: Callable[[dict[str, Any], Outlet], None]) -> None:
     """Do `work` on the request that comes on standard input; what it raises is told to the parent.
 
     The member ``limits`` of the request has the arguments of `limit_process`. Import what is needed before.
+    Requests to stop, which a service manager sends to every process of a service, are left to the parent.
     """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     outlet = Outlet(1)
     request = json.loads(_first_line(0))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_process(**request["limits"])
     try:
+        bytearray(_LEAST_ROOM)
         work(request, outlet)
     except VideoError as error:
         outlet.send({"error": error.reason, "message": str(error)})
-    except MemoryError:  # PyAV's too: it derives from Python's
-        outlet.send({"error": "too-much-memory", "message": "reading it takes too much memory"})
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:  # noqa: BLE001 - whatever a broken file does to a decoder, the parent is told
-        outlet.send({"error": "corrupt", "message": f"it cannot be read ({type(error).__name__}: {error})"})
+        outlet.send(_told(error))
+
+
+def _told(error: Exception) -> dict[str, str]:
+    # PyAV's MemoryError derives from Python's.
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return {"error": "too-much-memory", "message": "reading it takes too much memory"}
+    return {"error": "corrupt", "message": f"it cannot be read ({type(error).__name__}: {error})"}
 
 
 def _first_line(descriptor: int) -> bytes:

@@ -72,7 +72,8 @@ def mux_video(
         limits: of the child process.
 
     Raises:
-        YaopError: a segment is missing or broken, or `out` cannot be written.
+        VideoError: the child process was ended from outside ("interrupted"); another try may succeed.
+        YaopError: a segment is missing or broken, or `out` cannot be written; then it comes from an OSError.
         ValueError: there are no segments.
     """
     if not segments:
@@ -116,9 +117,11 @@ def _attempt(request: dict[str, Any], out: Path, seconds: float) -> dict[str, An
     try:
         told = ask(module_command("service.media.mux_child"), request, seconds)
     except VideoError as error:
+        if error.reason == "interrupted":
+            raise
         raise _ChildError(out, str(error)) from error
     if "disk" in told:
-        raise YaopError(f"{out}: {told['disk']}")
+        raise YaopError(f"{out}: {told['disk']}") from OSError(told["errno"], told["disk"])
     return told
 
 

@@ -9,17 +9,15 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic_core import to_json
 
 from service.media.streamed_zip import zip_stream
+from service.wire import PosesFormat
 from shared.assembly import People
 from shared.schema import Frame, LayoutError, Person, to_coco, to_openpose
 from shared.skeleton import BODY_18, Skeleton
-
-PosesFormat = Literal["native", "csv", "openpose", "coco"]
 
 CSV_COLUMNS = ("frame", "timestamp", "person", "id", "person_score", "keypoint", "x", "y", "score")
 

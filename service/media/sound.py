@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from service.media.codecs import AudioCodec
 from service.media.containers import container_of
+from service.media.limits import limit_open_files
 from service.media.source import DECODERS
 
 # Decoders by FFmpeg's names.
@@ -33,6 +34,8 @@ _LONGEST_SILENCE = 1.0  # seconds in one piece
 
 class Sound(AbstractContextManager["Sound"]):
     """The first audio stream of a file, on a timeline that begins with the first picture.
+
+    From then on the process can have no more files open at a time than when this is made.
 
     Args:
         path: of the upload.
@@ -195,6 +198,9 @@ class Sound(AbstractContextManager["Sound"]):
 
 def _open(descriptor: int) -> InputContainer:
     kind = container_of(os.pread(descriptor, 4096, 0), os.fstat(descriptor).st_size)
+    spare = os.open(os.devnull, os.O_RDONLY)  # the lowest free number: the demuxer's copy takes its place
+    os.close(spare)
+    limit_open_files(spare + 1)
     options = {
         "fd": str(descriptor),
         "protocol_whitelist": "fd",

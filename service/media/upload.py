@@ -24,6 +24,7 @@ from service.multipart import (
     wrong_type,
 )
 from service.problems import Problem
+from service.sizes import readable_bytes
 
 VIDEO_TYPES = ("video/mp4", "video/quicktime", "video/x-msvideo", "video/x-matroska", "video/webm")
 PART = "video"
@@ -192,17 +193,24 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
 
 
 def _check_declared_length(request: Request, most: int, limit: int, free_bytes: int | None) -> None:
-    text = request.headers.get("content-length", "")
-    length = int(text) if text.isdecimal() else 0
+    length = declared_length(request)
     if length > most:
         raise too_many_bytes(limit)
     if free_bytes is not None and length > free_bytes:
         raise disk_full()
 
 
+def declared_length(request: Request) -> int:
+    """Bytes of the body, as its head says; 0 if it does not."""
+    text = request.headers.get("content-length", "")
+    return int(text) if text.isdecimal() else 0
+
+
 def too_many_bytes(limit: int) -> Problem:
     """The 413 for a video of more than `limit` bytes."""
-    detail = f"The video is larger than the limit of {limit} bytes. Send a shorter one, or one of fewer pixels."
+    detail = (
+        f"The video is larger than the limit of {readable_bytes(limit)}. Send a shorter one, or one of fewer pixels."
+    )
     return Problem(413, "body-too-large", detail, limit_bytes=limit)
 
 

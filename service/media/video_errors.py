@@ -20,6 +20,7 @@ VideoErrorReason = Literal[
     "too-many-frames",
     "too-slow",
     "too-much-memory",
+    "interrupted",
 ]
 
 
@@ -27,7 +28,8 @@ class VideoError(YaopError):
     """A file that cannot be read as a video.
 
     Attributes:
-        reason: the cause, for callers that answer each differently (an HTTP status, an exit code).
+        reason: the cause, for callers that answer each differently (an HTTP status, an exit code). "interrupted" says
+            nothing about the file: the process that read it was ended from outside, and another try may succeed.
     """
 
     def __init__(self, reason: VideoErrorReason, message: str) -> None:

@@ -22,6 +22,7 @@ _STATUS: dict[VideoErrorReason, int] = {
     "too-large-pixels": 413,
     "too-long": 413,
     "too-many-frames": 413,
+    "interrupted": 503,
 }
 
 
@@ -31,4 +32,5 @@ def video_problem(error: VideoError) -> Problem:
     detail = text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
     status = _STATUS[error.reason]
     members: dict[str, Any] = {"accepted": list(VIDEO_TYPES)} if status in (400, 415) else {}
-    return Problem(status, f"video-{error.reason}", detail, **members)
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return Problem(status, f"video-{error.reason}", detail, headers=headers, **members)

@@ -17,11 +17,10 @@ from service.media.codecs import VideoCodec, require_encoder
 from service.media.frame import ColorMatrix, VideoFrame
 from shared.errors import YaopError
 
-SEGMENT_SUFFIX = ".nut"
-"""Segments are NUT files: any codec, any time base, and nothing at the end without which they couldn't be read."""
-
 _KEY_SECONDS = 2.0  # a player that seeks decodes at most this much in vain
 _MOST_THREADS = 4
+_RATES = (1 / 3600, 65_000.0)  # MPEG-4 cannot have pictures over an hour apart, nor numerators over 65,535
+_MOST_NUMERATOR = 65_535
 _MOST_STRETCHED = 4.0  # no camera has pixels four times as wide as high: the header lies
 _LIMITED, _FULL = 1, 2  # FFmpeg's AVColorRange
 _COLORS = {"bt601": 6, "bt709": 1}  # its AVColorSpace, AVColorPrimaries and transfer characteristics
@@ -40,7 +39,8 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         width, height: true size of the pictures. The file's are the next even numbers, as in `VideoFrame.planes`.
         sample_aspect: width to height of a pixel. Where `codec.square_pixels`, pictures are stretched by it.
         matrix: how the pictures' YUV was made; the file says so.
-        fps: pictures a second: exactly, where `codec.constant_rate`; else about, for the encoder's planning.
+        fps: pictures a second: exactly, where `codec.constant_rate` (one an hour at least); else about, for the
+            encoder's planning.
         threads: of the encoder; 0 takes as many as there are cores, up to 4.
 
     Raises:
@@ -181,11 +181,13 @@ def time_base(codec: VideoCodec, fps: float) -> Fraction:
 
 
 def _rate(fps: float) -> Fraction:
-    """A frame rate as a fraction, the ones of television exactly; MPEG-4 needs numerators under 65,536."""
+    """A frame rate as a fraction, the ones of television exactly; the nearest one that MPEG-4 can have."""
+    lowest, highest = _RATES
+    fps = min(max(fps, lowest), highest)
     for rate in (Fraction(round(fps)), Fraction(round(fps * 1.001) * 1000, 1001)):
-        if rate and abs(rate - fps) < 1e-3 * fps / 10:
+        if 0 < rate.numerator <= _MOST_NUMERATOR and abs(rate - fps) < 1e-3 * fps / 10:
             return rate
-    return Fraction(fps).limit_denominator(max(1, int(min(1001, 65_000 / fps))))
+    return Fraction(fps).limit_denominator(int(min(1001 / min(fps, 1), highest / fps)))
 
 
 def _stretched(width: int, height: int, sample_aspect: tuple[int, int]) -> tuple[int, int]:

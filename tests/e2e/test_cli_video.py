@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -153,6 +154,16 @@ def test_a_job_through_the_client(clip: Path, tmp_path: Path, server: Server) ->
             client.wait(job.id)
 
 
+def test_the_python_example_of_the_documentation_runs(tmp_path: Path, server: Server) -> None:
+    discs_clip(tmp_path / "clip.mp4", frames=12)
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "videos.md").read_text(), re.DOTALL)
+    code = example.replace("http://127.0.0.1:8000", server.url)
+    assert code != example
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    assert probe_video(tmp_path / "annotated.mp4").frames == 12
+    assert (tmp_path / "poses.csv").read_text().startswith("frame,timestamp,person,id,")
+
+
 def test_a_job_under_way_is_deleted(clip: Path, server: Server) -> None:
     with Client(server.url) as client:
         job = client.upload_video(clip)
@@ -164,7 +175,7 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(tmp_path: Path, server
     big = tmp_path / "big.mp4"
     with big.open("wb") as file:
         file.truncate(300_000_000)
-    with Client(server.url, patience=0) as client, pytest.raises(ClientError, match="1000000 bytes") as caught:
+    with Client(server.url, patience=0) as client, pytest.raises(ClientError, match="the limit of 1 MB") as caught:
         client.upload_video(big)
     assert caught.value.status == 413
 

@@ -19,7 +19,7 @@ def test_an_uploaded_video_becomes_an_annotated_one(tmp_path: Path) -> None:
         video_jobs.check_result(server.url, job_id, source, tmp_path)
 
 
-def test_jobs_survive_a_server_that_is_killed_at_random_moments(tmp_path: Path) -> None:
+def test_jobs_survive_a_server_and_a_worker_that_are_killed_at_random_moments(tmp_path: Path) -> None:
     assert video_jobs.survive_kills(tmp_path, kills=3, seed=20261124) >= 2
 
 

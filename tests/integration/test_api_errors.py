@@ -151,7 +151,7 @@ def test_a_body_of_exactly_the_limit_passes_and_one_byte_more_does_not(chunked: 
             return client.post("/pose", content=chunks(padded(size)) if chunked else padded(size), headers=JPEG)
 
         assert post(limit).status_code == 200
-        problem = assert_problem(post(limit + 1), 413, "body-too-large", str(limit))
+        problem = assert_problem(post(limit + 1), 413, "body-too-large", "the limit of 20 kB")
         assert problem["limit_bytes"] == limit
 
 

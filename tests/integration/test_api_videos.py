@@ -6,12 +6,14 @@ import asyncio
 import errno
 import io
 import json
+import threading
 import time
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import av.codec.codec
 import httpx
 import pytest
 from starlette.testclient import TestClient
@@ -24,6 +26,7 @@ from service.jobs import storage_local
 from service.jobs.job import Job, JobSpec
 from service.jobs.options import VideoOptions
 from service.jobs.storage import Storage
+from service.sizes import readable_bytes
 from shared.assembly import People
 from shared.schema import ModelRef, frame_from_people
 from shared.skeleton import BODY_18
@@ -217,6 +220,123 @@ def test_a_full_queue_answers_503_before_the_upload(tmp_path: Path, jobs: FakeJo
         assert again.status_code == 200  # what was taken in can be asked for again
         jobs.change(again.json()["id"], state="succeeded", output=output(1))
         assert client.post("/videos", content=clip).status_code == 202
+
+
+def test_a_queue_that_fills_up_during_the_upload_answers_503(tmp_path: Path, jobs: FakeJobs, clip: bytes) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield clip[:1000]
+        jobs.add(JOB)  # by another client
+        yield clip[1000:]
+
+    app = build_videos(tmp_path, jobs, max_jobs=1)
+
+    async def run() -> list[dict[str, Any]]:
+        pieces = chunks()
+
+        async def receive() -> dict[str, Any]:
+            piece = next(pieces, b"")
+            return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+
+        async with app.router.lifespan_context(app):
+            return await _call(app, receive, [(b"content-type", b"video/mp4")])
+
+    start, body = asyncio.run(run())
+    problem = json.loads(body["body"])
+    assert (start["status"], problem["type"]) == (503, "urn:yaop:problem:queue-full")
+    assert problem["detail"] == "1 video is queued or being worked on; no more than 1 may be."
+    assert list(jobs.jobs) == [JOB]
+    assert _files(tmp_path) == []
+
+
+def _chunked(data: bytes) -> Iterator[bytes]:
+    """A body without Content-Length."""
+    yield data
+
+
+def test_uploads_for_which_unfinished_videos_leave_no_room_answer_507(
+    tmp_path: Path, jobs: FakeJobs, clip: bytes
+) -> None:
+    with serving_videos(tmp_path, jobs, max_artifact_bytes=2 * len(clip)) as client:
+        first = client.post("/videos", content=clip, headers={"Idempotency-Key": "k"})
+        assert first.status_code == client.post("/videos", content=clip).status_code == 202
+        for body in (clip, _chunked(clip)):
+            refused = client.post("/videos", content=body)
+            problem = _assert_problem(refused, 507, "storage-full")
+            assert "send it again when some of them are finished" in problem["detail"]
+            assert int(refused.headers["retry-after"]) >= 1
+        assert len(jobs.jobs) == len(Storage(None, tmp_path).jobs()) == 2
+        assert client.post("/videos", content=clip, headers={"Idempotency-Key": "k"}).status_code == 200
+        jobs.change(first.json()["id"], state="succeeded", finished_at=START, output=output(1))
+        assert client.post("/videos", content=_chunked(clip)).status_code == 202
+
+
+def test_what_has_been_made_of_a_running_video_takes_room(tmp_path: Path, jobs: FakeJobs, clip: bytes) -> None:
+    jobs.add(JOB, state="running")
+    put(Storage(None, tmp_path), JOB, "segments/1.nut", b"1" * 1000)
+    for spare, status in ((1000, 202), (999, 507)):
+        with serving_videos(tmp_path, jobs, max_artifact_bytes=len(clip) + spare) as client:
+            response = client.post("/videos", content=clip)
+            assert response.status_code == status, response.text
+            client.delete(f"/videos/{response.json().get('id')}")
+
+
+def test_unfinished_videos_are_found_behind_many_finished_ones(tmp_path: Path, jobs: FakeJobs, clip: bytes) -> None:
+    jobs.add(f"{1:032x}", bytes=len(clip))
+    for number in range(2, 252):
+        jobs.add(f"{number:032x}", state="succeeded", finished_at=START)
+    with serving_videos(tmp_path, jobs, max_artifact_bytes=2 * len(clip) - 1) as client:
+        _assert_problem(client.post("/videos", content=clip), 507, "storage-full")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_video_for_which_there_will_never_be_room_is_too_large(tmp_path: Path, clip: bytes, *, chunked: bool) -> None:
+    with serving_videos(tmp_path, max_artifact_bytes=len(clip) - 1) as client:
+        response = client.post("/videos", content=_chunked(clip) if chunked else clip)
+        problem = _assert_problem(response, 413, "body-too-large")
+        assert problem["limit_bytes"] == len(clip) - 1
+        assert f"the limit of {readable_bytes(len(clip) - 1)}." in problem["detail"]
+
+
+def test_a_codec_that_the_installed_pyav_cannot_write_is_refused(
+    client: TestClient, tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = av.codec.codec.Codec
+
+    def without_x264(name: str, mode: str) -> av.codec.codec.Codec:
+        if name == "libx264":
+            raise av.codec.codec.UnknownCodecError(name)
+        return real(name, mode)
+
+    monkeypatch.setattr(av.codec.codec, "Codec", without_x264)
+    for response in (
+        client.post("/videos", content=clip),
+        client.post("/videos", data={"codec": "AVC1"}, files={"video": ("a.mp4", clip)}),
+    ):
+        assert "choose vp9" in _assert_problem(response, 422, "invalid-parameters")["detail"]
+    assert _files(tmp_path) == []
+    assert client.post("/videos?codec=vp9", content=clip).status_code == 202
+
+
+def test_an_upload_that_cannot_be_cleared_away_is_accepted_all_the_same(
+    client: TestClient, clip: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*given: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Storage, "remove", fail)
+    assert client.post("/videos", content=clip).status_code == 202
+    assert "could not be removed" not in caplog.text  # only what is on this machine has to be
+    with monkeypatch.context() as patched:
+        real = Storage.drop_scratch
+
+        def drop(self: Storage, job_id: str, idle_seconds: float = 0.0) -> None:
+            if (self.scratch(job_id) / "upload").exists() or not self.names(job_id):
+                fail()
+            real(self, job_id, idle_seconds)
+
+        patched.setattr(Storage, "drop_scratch", drop)
+        assert client.post("/videos", content=clip).status_code == 202
+    assert "an upload could not be removed" in caplog.text
 
 
 def test_a_full_disk_answers_507_and_leaves_nothing(
@@ -556,6 +676,34 @@ def test_a_quiet_stream_sends_comments_and_ends_when_the_client_leaves(
     pieces = asyncio.run(run())
     assert b"event: progress" in pieces[1]
     assert pieces[2:] == [b": keep-alive\n\n"] * 2
+
+
+def test_events_are_looked_for_on_threads_of_their_own_and_less_often_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = FakeJobs()
+    job = with_links(jobs.add(JOB, state="running"))
+    threads: list[str] = []
+    pauses: list[float] = []
+    moments = iter(range(0, 1000, 4))
+    monkeypatch.setattr(video_events, "monotonic", lambda: float(next(moments)))
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    def look() -> Job | None:
+        threads.append(threading.current_thread().name)
+        return jobs.get(JOB) if len(threads) < 8 else None
+
+    async def run() -> None:
+        monkeypatch.setattr(video_events, "sleep", sleep)
+        async for _ in video_events.events_response(job, look, -1, lambda: False).body_iterator:
+            pass
+
+    asyncio.run(run())
+    assert all(name.startswith("yaop-events") for name in threads)
+    assert pauses[0] < pauses[-1] <= 1
+    assert pauses == sorted(pauses)
 
 
 # Results

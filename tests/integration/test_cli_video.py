@@ -167,7 +167,7 @@ def test_the_codec_goes_by_the_suffix_unless_it_is_named(
         ("in.mp4 in.mp4/out.mp4", "cannot be written to"),
         ("missing.mp4 out.mp4", "missing.mp4: no such file"),
         ("sub out.mp4", "sub: is not a file"),
-        ("in.mp4 out.mp4 --fps 0", "--fps 0.0: input should be greater than 0"),
+        ("in.mp4 out.mp4 --fps 0", "--fps 0.0: input should be greater than or equal to 0.1"),
         ("in.mp4 out.mp4 --every 0 --min-score 2", "--every 0: input should be"),
         ("in.mp4 out.mp4 --resolution huge", "--resolution huge: must be fast, balanced, accurate"),
         ("in.mp4 out.mp4 --url 127.0.0.1", "127.0.0.1: is no address of a service"),

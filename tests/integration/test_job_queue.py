@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from service.batching import Batcher
@@ -27,14 +29,15 @@ from tests import clips
 from tests.fake_engine import DiscEngine, fake_model
 
 
-class FullStorage(Storage):
-    """Has no room for results of the jobs in `full`."""
+class BadStorage(Storage):
+    """Fails to keep files while `failures` has one for the beginning of their name."""
 
-    full: set[str]
+    failures: dict[str, list[int]]
 
     def put(self, job_id: str, name: str, file: Path) -> None:
-        if job_id in self.full and name.startswith("segments/"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+        for start, numbers in self.failures.items():
+            if name.startswith(start) and numbers:
+                raise OSError(numbers.pop(), "no luck today")
         super().put(job_id, name, file)
 
 
@@ -44,8 +47,8 @@ class Works:
     def __init__(self, folder: Path, concurrency: int = 1) -> None:
         self.engine = DiscEngine()
         self.batcher = Batcher(64)
-        self.storage = FullStorage(None, folder)
-        self.storage.full = set()
+        self.storage = BadStorage(None, folder)
+        self.storage.failures = {}
         self._folder = folder
         models = ModelRepository([fake_model(self.engine)])
         database = open_database(None, folder)
@@ -188,15 +191,102 @@ def test_an_engine_that_fails_fails_the_job_and_no_other(works: Works, clip: Pat
     assert works.finished(works.submit(clip)).state == "succeeded"
 
 
-def test_a_full_disk_fails_the_job_leaves_nothing_and_spares_others(works: Works, clip: Path) -> None:
+@pytest.mark.parametrize("name", ["segments/", "poses", "video"])
+def test_a_full_disk_fails_the_job_leaves_nothing_and_spares_others(works: Works, clip: Path, name: str) -> None:
     works.engine.gate.clear()
     job, other = works.submit(clip), works.submit(clip)
-    works.storage.full.add(job.id)
+    works.storage.failures[name] = [errno.ENOSPC]
     works.engine.gate.set()
     failed = works.finished(job)
     assert failed.error is not None and failed.error.type == "urn:yaop:problem:disk-full"
     assert works.storage.names(job.id) == []
     assert works.finished(other).state == "succeeded"
+
+
+@pytest.mark.parametrize("name", ["segments/", "video"])
+def test_storage_that_is_away_for_a_while_costs_nothing(
+    works: Works, clip: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.workflow.SECONDS_BEFORE_TRIES", (0.0, 0.01, 0.01))
+    works.storage.failures[name] = [errno.EIO, errno.EIO]
+    done = works.finished(works.submit(clip))
+    assert done.state == "succeeded", done.error
+    assert done.output is not None and done.output.frames == 20
+
+
+def test_storage_that_stays_away_fails_the_job_without_telling_paths(
+    works: Works, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.workflow.SECONDS_BEFORE_TRIES", (0.0, 0.01))
+    works.storage.failures["segments/"] = [errno.EIO] * 4
+    failed = works.finished(works.submit(clip))
+    assert failed.error is not None and failed.error.type == "urn:yaop:problem:internal-error"
+    assert "/" not in failed.error.detail
+    works.storage.failures.clear()
+    assert works.finished(works.submit(clip)).state == "succeeded"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_decoder_that_is_killed_costs_nothing(
+    works: Works, long_clip: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.jobs.workflow.SECONDS_BEFORE_TRIES", (0.0, 0.01, 0.01))
+    works.engine.gate.clear()
+    job = works.submit(long_clip)
+    assert works.engine.entered.wait(60)
+    for child in psutil.Process().children():
+        if any("reader" in part for part in child.cmdline()):
+            child.send_signal(number)
+    works.engine.gate.set()
+    done = works.finished(job)
+    assert done.state == "succeeded", done.error
+    assert done.output is not None and done.output.frames == 150
+
+
+def test_a_job_deleted_right_after_it_was_cancelled_leaves_nothing(works: Works, long_clip: Path, clip: Path) -> None:
+    works.engine.gate.clear()
+    job = works.submit(long_clip)
+    assert works.engine.entered.wait(60)
+    works.queue.cancel(job.id)
+    assert works.queue.delete(job.id)
+    works.storage.remove(job.id)
+    works.engine.gate.set()
+    works.finished(works.submit(clip))  # the chunk that was under way is over then
+    wait(lambda: job.id not in works.storage.jobs())
+
+
+def test_a_key_whose_process_died_before_the_job_was_queued_can_be_used_again(works: Works, clip: Path) -> None:
+    records = JobRecords(open_database(None, works.storage.data_dir))
+    records.add("0" * 32, "mine")
+    assert works.submit(clip, key="mine").id != "0" * 32
+
+
+def test_such_a_row_hides_no_other_job(works: Works, clip: Path) -> None:
+    records = JobRecords(open_database(None, works.storage.data_dir))
+    old = works.submit(clip)
+    for digit in "123":
+        records.add(digit * 32, None)
+    new = works.submit(clip)
+    assert [job.id for job in works.queue.list(limit=2)] == [new.id, old.id]
+
+
+def test_a_queue_that_could_not_be_opened_can_be_opened_later(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("not now")
+
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("service.jobs.queue.DBOS.register_queue", fail)
+        with pytest.raises(ConnectionError):
+            Works(folder)
+    works = Works(folder)
+    try:
+        assert works.finished(works.submit(clip)).state == "succeeded"
+    finally:
+        works.close()
 
 
 def test_a_damaged_frame_is_told_and_the_job_goes_on(works: Works, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import av
 import numpy as np
@@ -25,7 +25,8 @@ from service.media.frame import VideoFrame
 from service.media.limits import VideoLimits
 from service.media.probe import VideoInfo, probe_video
 from service.media.reader import MAX_NOTES, Position, VideoReader
-from service.media.video_errors import VideoError
+from service.media.video_errors import VideoError, VideoErrorReason
+from service.media.video_problems import video_problem
 from tests import photos
 from tests.clips import (
     TICKS,
@@ -504,6 +505,49 @@ def test_a_child_that_shows_life_may_take_its_time() -> None:
         assert child.receive(1.0) == {"done": True}
 
 
+def test_a_child_may_ask_for_patience_once() -> None:
+    script = """
+        import time
+        from service.media.child_main import Outlet
+        outlet = Outlet(1)
+        outlet.ask_for_patience(10)
+        time.sleep(0.8)
+        outlet.send({"done": True})
+        time.sleep(20)
+    """
+
+    with Child(command(script), {}) as child:
+        assert child.receive(0.5) == {"done": True}
+        with pytest.raises(VideoError) as caught:
+            child.receive(0.5)
+    assert caught.value.reason == "too-slow"
+
+
+@pytest.mark.parametrize("patience", ["'long'", "float('nan')", "-1", "None"])
+def test_patience_that_is_no_number_of_seconds_is_not_given(patience: str) -> None:
+    script = f"""
+        import time
+        from service.media.child_main import Outlet
+        Outlet(1).ask_for_patience({patience})
+        time.sleep(20)
+    """
+    with Child(command(script), {}) as child, pytest.raises(VideoError) as caught:
+        child.receive(0.5)
+    assert caught.value.reason == "too-slow"
+
+
+def test_a_child_leaves_requests_to_stop_to_its_parent(tmp_path: Path) -> None:
+    script = """
+        import os, signal
+        def work(request, outlet):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                os.kill(os.getpid(), number)
+            outlet.send({"done": True})
+    """
+
+    assert run_in_child(script, tmp_path) == {"done": True}
+
+
 CHILDREN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "computes for ever": ("def work(r, o):\n while True: pass", "too-slow", {"cpu_seconds": 1}),
     "eats memory": (
@@ -512,7 +556,13 @@ CHILDREN: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"memory_bytes": 1 << 28},
     ),
     "crashes": ("import os\ndef work(r, o): os.kill(os.getpid(), 11)", "corrupt", {}),
-    "is killed": ("import os\ndef work(r, o): os.kill(os.getpid(), 9)", "too-much-memory", {}),
+    "is killed": ("import os\ndef work(r, o): os.kill(os.getpid(), 9)", "interrupted", {}),
+    "is told to end before it listens": (
+        "import os\nos.kill(os.getpid(), 15)\ndef work(r, o): o.send({'ok': 1})",
+        "interrupted",
+        {},
+    ),
+    "is refused memory by the system": ("def work(r, o): raise OSError(12, 'no memory')", "too-much-memory", {}),
     "says nothing": ("def work(r, o): pass", "corrupt", {}),
     "stumbles": ("def work(r, o): 1 / 0", "corrupt", {}),
     "talks nonsense": ("import os\ndef work(r, o): os.write(1, b'nonsense' * 100)", "corrupt", {}),
@@ -534,6 +584,14 @@ def test_what_goes_wrong_in_a_child_is_a_clear_error(name: str, tmp_path: Path) 
 
     assert caught.value.reason == reason
     assert not (tmp_path / "x").exists() or (tmp_path / "x").stat().st_size == 0
+
+
+@pytest.mark.parametrize("reason", get_args(VideoErrorReason))
+def test_each_reason_is_a_problem_for_clients(reason: VideoErrorReason) -> None:
+    problem = video_problem(VideoError(reason, "it is so"))
+
+    assert (problem.kind, problem.detail) == (f"video-{reason}", "It is so.")
+    assert (problem.status == 503) == (reason == "interrupted") == ("Retry-After" in problem.headers)
 
 
 def test_a_real_file_meets_the_limits_of_time_and_memory(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import resource
-from collections.abc import Iterator, Sequence
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
@@ -17,10 +20,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.media import mux
+from service.media import mux, mux_child
+from service.media.child_main import Outlet
 from service.media.codecs import VideoCodec, find_codec
 from service.media.frame import ColorMatrix, VideoFrame
 from service.media.mux import mux_video
+from service.media.video_errors import VideoError
 from service.media.writer import VideoWriter
 from shared.errors import YaopError
 from tests import clips, photos
@@ -153,6 +158,27 @@ def test_usual_frame_rates_are_exact(fps: float, exact: bool, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", EVERY_CODEC)
+@pytest.mark.parametrize("fps", [0.0004, 1 / 3600, 0.0015, 119.88])
+def test_unusual_frame_rates_are_kept(fps: float, name: str, tmp_path: Path) -> None:
+    codec = find_codec(name)
+    times = seconds(3, fps)
+    out = tmp_path / f"out{codec.suffix}"
+    mux_video(write_segments(tmp_path, codec, times, fps=fps), out, codec, fps=fps)
+    np.testing.assert_allclose(read(out)[0], times, rtol=1e-5, atol=0.00051)
+
+
+@pytest.mark.parametrize("name", ["XVID", "mjpeg"])
+@pytest.mark.parametrize("fps", [0.0, 1 / 7200, 1e6])
+def test_a_rate_that_an_avi_file_cannot_have_becomes_the_nearest(fps: float, name: str, tmp_path: Path) -> None:
+    codec = find_codec(name)
+    path = tmp_path / "a.nut"
+    with VideoWriter(path, codec, *SIZE, fps=fps) as writer:
+        for index in range(2):
+            writer.write(frame_at(index, index, np.full((120, 160, 3), 90, np.uint8)))
+    assert len(read(path)[0]) == 2
+
+
+@pytest.mark.parametrize("name", EVERY_CODEC)
 @pytest.mark.parametrize("size", [(1, 1), (161, 90), (62, 121)])
 def test_odd_sizes_become_even(size: tuple[int, int], name: str, tmp_path: Path) -> None:
     codec = find_codec(name)
@@ -215,7 +241,7 @@ def test_h264_is_what_browsers_play_and_begins_with_its_index(tmp_path: Path) ->
     assert 0 < data.index(b"moov") < data.index(b"mdat")
     with av.open(str(out)) as container:
         context: Any = container.streams.video[0].codec_context
-        assert (context.pix_fmt, context.profile, context.has_b_frames) == ("yuv420p", "High", False)
+        assert (context.pix_fmt, context.profile, context.has_b_frames) == ("yuv420p", "Constrained Baseline", False)
         assert context.level <= 31
 
 
@@ -293,6 +319,141 @@ def test_a_full_disk_ends_the_joining_and_leaves_what_was_there(
         mux_video(segments, out, codec)
     assert out.read_bytes() == b"before"
     assert sorted(tmp_path.iterdir()) == sorted([out, *segments])
+
+
+def cause_of(error: BaseException) -> int | None:
+    cause = error.__cause__
+    return cause.errno if isinstance(cause, OSError) else None
+
+
+@contextmanager
+def full_disk(out: Path) -> Iterator[Path]:
+    """A name beside `out` for a file that takes nothing."""
+    path = out.with_name("full")
+    path.symlink_to("/dev/full")
+    yield path
+
+
+def test_the_cause_of_a_full_disk_is_told_by_the_writer(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+
+    def fill() -> None:
+        with full_disk(tmp_path / "a") as path, VideoWriter(path, find_codec("mjpeg"), *SIZE) as writer:
+            for index in range(40):
+                writer.write(frame_at(index, index / 30, noise))
+
+    with pytest.raises(YaopError) as caught:
+        fill()
+    assert cause_of(caught.value) == errno.ENOSPC
+
+
+@pytest.mark.parametrize("sound", [None, "aac"])
+def test_the_cause_of_a_full_disk_is_told_by_the_joining(
+    sound: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = find_codec("h264")
+    segments = write_segments(tmp_path, codec, seconds(5))
+    source = sound and clips.make_clip(tmp_path / "source.mp4", frames=5, audio=sound)
+    monkeypatch.setattr(mux, "replacing", full_disk)
+    with pytest.raises(YaopError, match="No space left") as caught:
+        mux_video(segments, tmp_path / "out.mp4", codec, audio_from=source or None)
+    assert cause_of(caught.value) == errno.ENOSPC
+
+
+def instead_of_the_child(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    monkeypatch.setattr(mux, "module_command", lambda _: [sys.executable, "-P", "-c", textwrap.dedent(script)])
+
+
+def test_a_joining_that_is_ended_from_outside_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = find_codec("h264")
+    segments = write_segments(tmp_path, codec, seconds(5))
+    source = clips.make_clip(tmp_path / "source.mp4", frames=5, audio="aac")
+    instead_of_the_child(monkeypatch, "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(VideoError) as caught:
+        mux_video(segments, tmp_path / "out.mp4", codec, audio_from=source)
+    assert caught.value.reason == "interrupted"
+    assert not (tmp_path / "out.mp4").exists()
+
+
+class SlowToClose:
+    """A container that takes its time."""
+
+    def __init__(self, container: Any, told: list[Mapping[str, Any]]) -> None:
+        self.container, self.told = container, told
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.container, name)
+
+    def close(self) -> None:
+        self.told.append({"closing": True})
+        self.container.close()
+
+
+@pytest.mark.parametrize("name", ["h264", "vp9"])
+def test_whoever_waits_is_told_before_the_index_is_moved_to_the_front(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = find_codec(name)
+    out = tmp_path / f"out{codec.suffix}"
+    told: list[Mapping[str, Any]] = []
+
+    class Ear(Outlet):
+        def send(self, head: Mapping[str, Any], payload: object = ()) -> None:
+            told.append(head)
+
+    opened = av.open
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        container = opened(*arguments, **options)
+        return SlowToClose(container, told) if "w" in arguments else container
+
+    monkeypatch.setattr(mux_child.av, "open", slow)
+    segments = [str(path) for path in write_segments(tmp_path, codec, seconds(5))]
+    request = {"segments": segments, "out": str(out), "fourcc": codec.fourcc, "fps": 30, "sound": None}
+    mux_child.mux(request, Ear(1))
+    *_, patience, closing, answer = told
+    assert patience["patience"] >= 30 and closing == {"closing": True} and answer["frames"] == 5
+
+
+@pytest.mark.parametrize(("name", "how"), [("h264", "copied"), ("vp9", "converted")])
+def test_nothing_else_can_be_opened_while_the_sound_is_read(
+    name: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = find_codec(name)
+    source = clips.make_clip(tmp_path / "source.mp4", frames=75, audio="aac")
+    script = """
+        import os, socket
+        from service.media import child_main, mux_child, sound
+
+        def attempt(notes):
+            for opening in (lambda: os.open("/etc/passwd", os.O_RDONLY), socket.socket, os.pipe):
+                try:
+                    opening()
+                except OSError as error:
+                    notes.append(f"refused: {error.errno}")
+                else:
+                    notes.append(f"done: {opening}")
+
+        class Watched(sound.Sound):
+            def __init__(self, *arguments, **options):
+                super().__init__(*arguments, **options)
+                attempt(self.notes)
+            def _demuxed(self):
+                for packet in super()._demuxed():
+                    attempt(self.notes)
+                    yield packet
+                attempt(self.notes)
+
+        mux_child.Sound = Watched
+        child_main.run(mux_child.mux)
+    """
+    instead_of_the_child(monkeypatch, script)
+    segments = write_segments(tmp_path, codec, seconds(60), lengths=(20, 20, 20))
+    info = mux_video(segments, tmp_path / f"out{codec.suffix}", codec, audio_from=source)
+    assert (info.audio, info.frames) == (how, 60)
+    assert len(info.warnings) > 300 and set(info.warnings) == {f"refused: {errno.EMFILE}"}
 
 
 SOURCES = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,25 @@ def test_poses_are_downloaded_in_a_format_to_a_file_or_a_stream(tmp_path: Path) 
     client(script).download_poses(ID, stream, "coco")
     assert stream.getvalue() == b"a,b\n"
     assert [request.url.params["format"] for request in script.requests] == ["csv", "coco"]
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_files_may_be_named_by_a_text_or_a_path(clip: Path, tmp_path: Path, kind: Callable[[Path], str | Path]) -> None:
+    script = Script(
+        POST__pose=[httpx.Response(200, json=FRAME)],
+        POST__videos=[answer(job("queued"), 202)],
+        GET__videos_ID_video=[file_answer(b"video")],
+        GET__videos_ID_poses=[file_answer(b"poses")],
+    )
+    caller = client(script)
+    caller.estimate(kind(clip))
+    caller.upload_video(kind(clip))
+    caller.download_video(ID, kind(tmp_path / "out.mp4"))
+    caller.download_poses(ID, kind(tmp_path / "poses.csv"), "csv")
+    assert script.asked("POST", "/pose")[0].content == clip.read_bytes()
+    assert clip.read_bytes() in script.asked("POST", "/videos")[0].content
+    assert (tmp_path / "out.mp4").read_bytes() == b"video"
+    assert (tmp_path / "poses.csv").read_bytes() == b"poses"
 
 
 def test_jobs_are_listed_page_by_page() -> None:

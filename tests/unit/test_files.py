@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,21 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path: Path) 
         fail()
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
     assert target.read_bytes() == b"old"
+
+
+def test_a_file_has_the_usual_mode_and_the_process_keeps_its_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "usual").touch()
+
+    def changed(mask: int) -> int:
+        raise AssertionError(f"the umask is set to {mask:o}, also for other threads")
+
+    monkeypatch.setattr(os, "umask", changed)
+    with atomic_write(tmp_path / "out.json") as stream:
+        stream.write(b"all")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert len(modes) == 1
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.fake_jobs import FakeJobs, put
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = 86400.0
+HOUR = 1 / 24
 POLICY = RetentionPolicy(max_seconds=7 * DAY, max_bytes=1000)
 
 
@@ -71,6 +72,24 @@ def test_what_jobs_under_way_need_stays_even_over_the_limit(storage: Storage) ->
     done = _job(jobs, storage, 2, "succeeded", 1, 10)
     assert _retention(jobs, storage).enforce() == [done]
     assert storage.jobs() == [running]
+
+
+def test_fresh_results_stay_when_others_need_space(storage: Storage) -> None:
+    jobs = FakeJobs()
+    queued = _job(jobs, storage, 1, "queued", 0.5 * HOUR, 5000)
+    old, fresh = _job(jobs, storage, 2, "succeeded", 2 * HOUR), _job(jobs, storage, 3, "succeeded", 0.5 * HOUR, 1000)
+    (storage.scratch("4" * 32) / "upload").write_bytes(b"x" * 5000)
+    assert _retention(jobs, storage).enforce() == [old]
+    assert storage.jobs() == [queued, fresh, "4" * 32]
+    short = RetentionPolicy(max_seconds=7 * DAY, max_bytes=1000, grace_seconds=60)
+    assert _retention(jobs, storage, short).enforce() == [fresh]
+
+
+def test_fresh_results_go_when_they_alone_are_too_many(storage: Storage) -> None:
+    jobs = FakeJobs()
+    first, second = (_job(jobs, storage, n, "succeeded", (0.5 - n / 10) * HOUR, 700) for n in (1, 2))
+    assert _retention(jobs, storage).enforce() == [first]
+    assert storage.jobs() == [second]
 
 
 def test_files_of_jobs_without_result_go_but_their_state_stays(storage: Storage) -> None:

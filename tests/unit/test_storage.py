@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -174,6 +176,43 @@ def test_a_place_that_nothing_reaches_is_refused_in_one_line(tmp_path: Path) -> 
         Storage("nosuchthing://user:secret@bucket", tmp_path)
 
 
-def test_the_free_space_is_that_of_the_disk_uploads_go_to(tmp_path: Path) -> None:
-    free = Storage("memory://x", tmp_path / "not" / "yet" / "made").free_bytes()
-    assert free is not None and free > 0
+@pytest.mark.parametrize("url", [None, "artifacts", "memory://x"])
+def test_the_free_space_is_that_of_the_disk_uploads_go_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str | None
+) -> None:
+    """The folders stand for disks of their own."""
+    for name in ("data", "artifacts"):
+        (tmp_path / name).mkdir()
+    storage = Storage(str(tmp_path / url) if url == "artifacts" else url, tmp_path / "data" / "not" / "yet" / "made")
+    asked: list[Path] = []
+
+    def disk_usage(path: Path) -> object:
+        asked.append(path)
+        return SimpleNamespace(free=5)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", disk_usage)
+        assert storage.free_bytes() == 5
+    assert asked[0] in storage.scratch(JOB).parents
+    assert asked == [tmp_path / ("artifacts" if url == "artifacts" else "data")]
+
+
+def test_an_unknown_free_space_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> object:
+        raise OSError("it is away")
+
+    monkeypatch.setattr(shutil, "disk_usage", fail)
+    assert Storage(None, tmp_path).free_bytes() is None
+
+
+def test_temporary_files_that_nobody_writes_can_be_dropped_all_at_once(storage: Storage) -> None:
+    for job in (JOB, OTHER):
+        _put(storage, "source", b"12345", job)
+        storage.fetch(job, "source")
+        (storage.scratch(job) / "half.nut").write_bytes(b"1")
+    for path in [storage.scratch(OTHER), *storage.scratch(OTHER).rglob("*")]:
+        os.utime(path, (0, time.time() - 7200))
+    storage.drop_idle_scratch(3600)
+    assert (storage.scratch(JOB) / "half.nut").exists()
+    assert list(storage.scratch(OTHER).iterdir()) == []
+    assert storage.fetch(OTHER, "source").read_bytes() == b"12345"
