@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-ENOUGH_SIGHTINGS = 8
+ENOUGH_SIGHTINGS = 5
 _FORGET_SECONDS = 4.0  # more than a tracker keeps the id of somebody out of sight
 
 
