@@ -45,12 +45,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     """A `yaop video` under way, in a process group of its own as a shell makes it."""
     command = [sys.executable, "-m", "shared.cli", "video", *map(str, arguments)]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipes) as process:
+    how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    how |= {"preexec_fn": heed_ctrl_c, "start_new_session": True}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **how) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+def heed_ctrl_c() -> None:
+    """As from a terminal, also where the tests run in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> None:
