@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests import photos
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 # Before anything imports TensorFlow: its banner hides what a test prints.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+# The same examples in every run, so that a change is judged by what it does. Others: --hypothesis-profile exploring
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("exploring")
+hypothesis.settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,6 +14,7 @@ from shared.errors import YaopError
 
 SQLITE_FILE = "jobs.sqlite"
 _BUSY_MILLISECONDS = 30_000
+_CONNECT_SECONDS = 10
 
 _metadata = sa.MetaData()
 
@@ -73,7 +74,12 @@ def _create(url: str) -> sa.Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "postgresql":
         # A connection that a restarted server has dropped is replaced before it is used.
-        return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=20)
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            pool_size=20,
+            connect_args={"connect_timeout": _CONNECT_SECONDS},  # else a host that swallows packets delays a stop
+        )
     if parsed.get_backend_name() != "sqlite":
         raise ArgumentError("only postgresql:// and sqlite:/// are supported")
     engine = sa.create_engine(parsed, pool_size=20)
