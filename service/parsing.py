@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from shared.geometry import Box
 
@@ -43,6 +45,19 @@ Resolution = Annotated[
     ),
 ]
 """The long side in pixels, by name or number, as a field of a pydantic model."""
+
+
+def only_known(known: Collection[str], values: Any) -> Any:
+    """The values, if each has a known name; for validators that run before a model's own.
+
+    Raises:
+        PydanticCustomError: one has another; it lists the known ones.
+    """
+    for name in values:
+        if name not in known:
+            told = {"name": str(name)[:80], "valid": ", ".join(known)}
+            raise PydanticCustomError("unknown_parameter", "is no parameter of this call; valid: {valid}", told)
+    return values
 
 
 def parse_roi(value: object) -> Box | None:

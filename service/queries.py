@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
 
 from service.models import LoadedModel, ModelRepository
-from service.parsing import MOST_PEOPLE, RESOLUTION_VALUES, RESOLUTIONS, Resolution, parse_roi
+from service.parsing import MOST_PEOPLE, RESOLUTION_VALUES, RESOLUTIONS, Resolution, only_known, parse_roi
 from service.problems import invalid_parameter
 from shared.geometry import Box
 from shared.inference.estimator import DEFAULT_MAX_PEOPLE, DEFAULT_MIN_SCORE, PoseOptions
@@ -50,11 +49,7 @@ class EstimateQuery(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _name_valid_parameters(cls, values: Any) -> Any:
-        for name in values:
-            if name not in cls.model_fields:
-                known = {"name": str(name)[:80], "valid": ", ".join(cls.model_fields)}
-                raise PydanticCustomError("unknown_parameter", "is no parameter of this call; valid: {valid}", known)
-        return values
+        return only_known(cls.model_fields, values)
 
     def options(self) -> PoseOptions:
         """What the estimator is asked for."""

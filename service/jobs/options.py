@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from service.parsing import MOST_PEOPLE, RESOLUTIONS, Resolution
+from service.parsing import MOST_PEOPLE, RESOLUTIONS, Resolution, only_known
 from shared.inference.estimator import DEFAULT_MAX_PEOPLE, DEFAULT_MIN_SCORE, PoseOptions
 
 MOST_EVERY = 10  # so many frames are held until the next one is looked at
@@ -51,11 +50,7 @@ class VideoOptions(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _name_valid_options(cls, values: Any) -> Any:
-        for name in values:
-            if name not in cls.model_fields:
-                known = {"name": str(name)[:80], "valid": ", ".join(cls.model_fields)}
-                raise PydanticCustomError("unknown_parameter", "is no parameter of this call; valid: {valid}", known)
-        return values
+        return only_known(cls.model_fields, values)
 
     def pose_options(self) -> PoseOptions:
         """What the estimator is asked for."""
