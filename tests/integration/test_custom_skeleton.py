@@ -64,7 +64,7 @@ def bundle(run: Path) -> Bundle:
 def client(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     models_dir = tmp_path_factory.mktemp("models")
     promote(bundle.path, models_dir)
-    settings = load_settings(model=("kite",), models_dir=models_dir, deadline=120, engine="litert")
+    settings = load_settings(model=("kite",), models_dir=models_dir, deadline=120, engine="litert", videos=False)
     with TestClient(create_app(settings), raise_server_exceptions=False) as running:
         yield running
 

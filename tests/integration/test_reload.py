@@ -55,7 +55,7 @@ class Workshop:
 
     def settings(self, **changes: Any) -> Settings:
         given = {"model": ("discs",), "models_dir": self.models_dir, "admin_key": "open sesame", "deadline": 120}
-        return Settings(**{**given, **changes})
+        return Settings(**{"videos": False, **given, **changes})
 
 
 @pytest.fixture
