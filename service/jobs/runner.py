@@ -25,7 +25,7 @@ from service.media.mux import mux_video
 from service.media.video_errors import VideoError
 from service.models import LoadedModel, ModelRepository
 from service.video.chunks import ChunkedVideo, ChunkEnd
-from service.video.rate import constant_fps
+from service.video.rate import fps_of_result
 from shared.errors import YaopError
 
 logger = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class RunningJob:
             segments,
             out,
             codec,
-            fps=constant_fps(spec.options, spec.source) or spec.source.fps,
+            fps=fps_of_result(spec.options, spec.source),
             audio_from=storage.fetch(spec.id, SOURCE) if spec.source.audio else None,
             first_pts=spec.source.first_pts,
             limits=self._limits,

@@ -18,7 +18,7 @@ from service.media.reader import Position, VideoReader
 from service.models import LoadedModel
 from service.video.annotation import Annotation
 from service.video.estimating import Estimating
-from service.video.rate import constant_fps
+from service.video.rate import constant_fps, fps_of_result
 from service.video.sinks import PictureSink, PoseSink, Sink, lines_to
 
 CHUNK_FRAMES = 60
@@ -85,7 +85,6 @@ class ChunkedVideo:
         self._model = model
         self._limits = limits
         self._progress = progress
-        self._fps = constant_fps(spec.options, spec.source)
         self._annotation = Annotation(model.skeleton, spec.options)
         self._reader: VideoReader | None = None
         self._stream: Estimating | None = None
@@ -111,7 +110,7 @@ class ChunkedVideo:
                 pictures,
                 self._spec.options,
                 self._model.skeleton,
-                fps=self._fps or self._spec.source.fps,
+                fps=fps_of_result(self._spec.options, self._spec.source),
                 sample_aspect=self._spec.source.sample_aspect,
                 poster=None if before and before.poster else poster,
             )
@@ -136,7 +135,13 @@ class ChunkedVideo:
             if before is not None:
                 start = self._annotation.restore(before.state)
                 self._earlier_warnings = before.warnings
-            self._reader = VideoReader(self._source, self._spec.source, self._limits, start=start, fps=self._fps)
+            self._reader = VideoReader(
+                self._source,
+                self._spec.source,
+                self._limits,
+                start=start,
+                fps=constant_fps(self._spec.options, self._spec.source),
+            )
             self._stream = Estimating(
                 self._reader,
                 self._batcher,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.batching import Batcher
+from service.batching import Batcher, EngineFailed
 from service.jobs.options import VideoOptions
 from service.media.codecs import find_codec
 from service.media.limits import VideoLimits
@@ -19,12 +20,15 @@ from service.models import LANES, LoadedModel, engine_pool
 from service.process import tune_process
 from service.video.annotation import Annotation
 from service.video.estimating import Estimating
-from service.video.rate import constant_fps, frames_of_result
+from service.video.rate import constant_fps, fps_of_result, frames_of_result
 from service.video.sinks import PictureSink, PoseSink, Sink
 from shared.bundle import Bundle
 from shared.errors import YaopError
 from shared.inference.engine import Engine
 from shared.schema import Frame
+
+# What the batcher logs of a failed call is raised here, and told in one line; unheard, it would go to the terminal.
+logging.getLogger("service.batching").addHandler(logging.NullHandler())
 
 _WAITING_INPUTS = 64
 _OWN_VIDEO = VideoLimits(max_pixels=2**28, max_seconds=1e7, max_frames=2**53, probe_seconds=3600.0)
@@ -76,14 +80,19 @@ def annotate_file(
         folder = Path(stack.enter_context(_folder_beside(out)))
         sinks: list[Sink] = []
         if out is not None:
-            fps = constant_fps(options, info) or info.fps
+            fps = fps_of_result(options, info)
             aspect = info.sample_aspect
             sinks.append(PictureSink(folder / "pictures.nut", options, model.skeleton, fps=fps, sample_aspect=aspect))
         if poses is not None:
             sinks.append(PoseSink(poses, model.skeleton, model.ref))
         for sink in sinks:
             stack.callback(sink.abort)
-        result = _annotate(source, info, options, model, sinks, progress)
+        if model.pool is not None:
+            stack.callback(model.pool.close)
+        try:
+            result = _annotate(source, info, options, model, sinks, progress)
+        except EngineFailed as error:
+            raise YaopError(f"the engine failed: {error.__cause__ or error}") from error
         if out is not None:
             result.warnings.extend(_mux(folder, source, info, options, out))
     return result
@@ -122,7 +131,7 @@ def _mux(folder: Path, source: Path, info: VideoInfo, options: VideoOptions, out
         [folder / "pictures.nut"],
         out,
         codec,
-        fps=constant_fps(options, info) or info.fps,
+        fps=fps_of_result(options, info),
         audio_from=source if info.audio else None,
         first_pts=info.first_pts,
         limits=_OWN_VIDEO,

@@ -19,6 +19,11 @@ def constant_fps(options: VideoOptions, source: VideoInfo) -> float | None:
     return options.fps
 
 
+def fps_of_result(options: VideoOptions, source: VideoInfo) -> float:
+    """Frames a second of the result, on average."""
+    return constant_fps(options, source) or source.fps
+
+
 def frames_of_result(options: VideoOptions, source: VideoInfo) -> int:
     """How many frames the result will have, if no frame of the source is damaged."""
     fps = constant_fps(options, source)

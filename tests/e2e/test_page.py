@@ -31,19 +31,6 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def outside(page: Page, server: Server) -> list[str]:
-    """URLs of other hosts that the page asked for, and what its security policy stopped."""
-    asked: list[str] = []
-    page.on(
-        "request", lambda request: None if request.url.startswith((server.url, "blob:")) else asked.append(request.url)
-    )
-    page.on(
-        "console", lambda message: asked.append(message.text) if "Content Security Policy" in message.text else None
-    )
-    return asked
-
-
 def open_with(page: Page, server: Server, photo: Path) -> None:
     page.goto(server.url)
     page.set_input_files("#file", photo)

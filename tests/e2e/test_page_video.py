@@ -55,19 +55,6 @@ def service(page: Page, clip: Path) -> VideoRoutes:
     return routes
 
 
-@pytest.fixture
-def outside(page: Page, server: Server) -> list[str]:
-    """URLs of other hosts that the page asked for, and what its security policy stopped."""
-    asked: list[str] = []
-    page.on(
-        "request", lambda request: None if request.url.startswith((server.url, "blob:")) else asked.append(request.url)
-    )
-    page.on(
-        "console", lambda message: asked.append(message.text) if "Content Security Policy" in message.text else None
-    )
-    return asked
-
-
 def done_webm(job_id: str, **more: Any) -> Any:
     return done(job_id, suffix=".webm", codec="vp9", size=(320, 240), **more)
 
