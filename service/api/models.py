@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
 
 from service.api.admin import AdminOnly
 from service.api.deps import ModelsDep, RuntimeDep
 from service.api.examples import problem_responses
 from service.models import LoadedModel, ModelRepository
 from service.problems import Problem
+from service.topology import Topology
 from service.wire import ModelList, ModelSummary
-from shared.assembly import redundant_limbs
 from shared.bundle import Manifest
-from shared.skeleton import Skeleton
 
 router = APIRouter(tags=["models"])
-
-
-class Topology(BaseModel):
-    """How to name, join and colour keypoints."""
-
-    keypoints: tuple[str, ...] = Field(description="In the order of the heatmaps.")
-    limbs: tuple[tuple[int, int], ...] = Field(description="Pairs of keypoint indices, in the order of the PAFs.")
-    bones: tuple[tuple[int, int], ...] = Field(description="The limbs to draw.")
-    colors: tuple[tuple[int, int, int], ...] = Field(
-        description="RGB of each keypoint; a limb takes the colour of its second one."
-    )
 
 
 class ModelDetails(Manifest):
@@ -69,7 +56,7 @@ async def show_model(name: str, models: ModelsDep) -> ModelDetails:
         **dict(model.bundle.manifest),
         default=model is models.default,
         engine=model.engine.name,
-        topology=_topology(model.skeleton),
+        topology=Topology.of(model.skeleton),
     )
 
 
@@ -79,13 +66,3 @@ def _list(models: ModelRepository) -> ModelList:
 
 def _summary(model: LoadedModel, default: bool) -> ModelSummary:
     return ModelSummary(name=model.name, version=model.ref.version, default=default, engine=model.engine.name)
-
-
-def _topology(skeleton: Skeleton) -> Topology:
-    redundant = redundant_limbs(skeleton)
-    return Topology(
-        keypoints=skeleton.keypoints,
-        limbs=skeleton.limbs,
-        bones=tuple(limb for index, limb in enumerate(skeleton.limbs) if index not in redundant),
-        colors=skeleton.colors,
-    )
