@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from service import problems
-from service.api import health, metrics, models, page, pose, videos
+from service.api import health, metrics, models, page, pose, stream, videos
 from service.metrics import Metrics
 from service.middleware.body_limit import BodyLimitMiddleware
 from service.middleware.errors import ErrorsMiddleware
@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None, models_loaded: ModelRepository 
     app.state.stopping = threading.Event()  # set by whoever runs it, once it is to end
     problems.install(app)
     _add_middleware(app, checked, counters)
-    for resource in (pose, videos, models, health, metrics, page):
+    for resource in (pose, videos, stream, models, health, metrics, page):
         app.include_router(resource.router)
     page.mount_static(app)
     return app

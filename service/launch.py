@@ -6,16 +6,22 @@ import math
 import signal
 import socket
 import sys
-import threading
 from types import FrameType
 
 import uvicorn
+from starlette.datastructures import State
+from starlette.types import ASGIApp
 
 from service import logs
 from service.app import create_app
 from service.models import ModelRepository, load_models
 from service.process import tune_process
+from service.runtime import DRAIN_SECONDS
 from service.settings import PREFIX, Settings, SettingsError
+from service.streams.header import HEADER_BYTES
+from service.streams.socket import StreamProtocol
+
+PING_SECONDS = 20.0
 
 
 def serve_forever(settings: Settings, models: ModelRepository | None = None) -> None:
@@ -35,16 +41,25 @@ def serve_forever(settings: Settings, models: ModelRepository | None = None) -> 
         signal.signal(number, _exit_quietly)
     with bind(settings.host, settings.port) as listener:
         app = create_app(settings, models or load_models(settings))
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="on",
-            ws="none",
-            timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
-        )
-        _Server(config, url_of(listener, settings.host), app.state.stopping).run(sockets=[listener])
+        config = server_config(app, settings)
+        Server(config, url_of(listener, settings.host), app.state).run(sockets=[listener])
+
+
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        ws=StreamProtocol,
+        ws_max_size=settings.max_stream_frame_bytes + HEADER_BYTES,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        ws_per_message_deflate=False,  # pictures are compressed already
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
+    )
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -75,22 +90,26 @@ def url_of(listener: socket.socket, host: str) -> str:
     return f"http://{shown}:{port}"
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Says where it is once it answers, and tells the application when it is about to stop."""
 
-    def __init__(self, config: uvicorn.Config, url: str, stopping: threading.Event) -> None:
+    def __init__(self, config: uvicorn.Config, url: str, state: State) -> None:
+        """Make it; `url` is where it listens, `state` the application's."""
         super().__init__(config)
         self._url = url
-        self._stopping = stopping
+        self._state = state
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
         await super().startup(sockets)
         if self.started:
             sys.stdout.write(f"YAOP is ready at {self._url} (API: {self._url}/docs). Stop it with Ctrl-C.\n")
             sys.stdout.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._stopping.set()  # answers without an end, such as events, end: they would hold it up
+        """Let everything end, streams first."""
+        self._state.stopping.set()  # answers without an end, such as events, end: they would hold it up
+        await self._state.runtime.streams.drain(DRAIN_SECONDS)  # while their connections are still open
         await super().shutdown(sockets)
 
 

@@ -33,6 +33,10 @@ class Metrics:
         self.in_flight = Gauge("yaop_requests_in_flight", "HTTP requests being answered.", registry=self.registry)
         self.pictures = self._counter("pictures", "Pictures estimated, or the problem they got.", "model", "outcome")
         self.people = self._counter("people", "People found.", "model")
+        self.stream_pictures = self._counter(
+            "stream_pictures", "Pictures of streams: done, skipped, or the problem they got.", "outcome"
+        )
+        self.stream_ends = self._counter("stream_ends", "Streams that ended, by close code.", "code")
         self.phase_seconds = self._seconds("phase_seconds", "Time of one picture in each phase.", "phase")
         self.engine_seconds = self._seconds("engine_call_seconds", "Time of one engine call.")
         self.batch_size = Histogram(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,8 +20,10 @@ from service.problems import problem_of
 from service.workers import Workers
 from shared.assembly import People
 from shared.drawing import draw_people
-from shared.images import decode_image, encode_image
+from shared.image_headers import FORMATS
+from shared.images import ImageFormat, decode_image, encode_image
 from shared.inference.estimator import PoseOptions, Prepared, finish, prepare
+from shared.skeleton import Skeleton
 
 
 class Size(NamedTuple):
@@ -29,6 +31,13 @@ class Size(NamedTuple):
 
     width: int
     height: int
+
+
+class PictureLimits(NamedTuple):
+    """What is decoded: pictures of at most so many pixels (width times height), in one of these formats."""
+
+    pixels: int
+    formats: Sequence[ImageFormat] = FORMATS
 
 
 @dataclass
@@ -77,7 +86,7 @@ class Pipeline:
         batcher: the queue in front of the engines.
         metrics: where outcomes and times are counted.
         deadline: seconds a picture may take.
-        max_pixels: the largest picture that is decoded.
+        max_pixels: the largest picture that is decoded, where no other limits are given.
     """
 
     def __init__(
@@ -87,23 +96,38 @@ class Pipeline:
         self._batcher = batcher
         self._metrics = metrics
         self._deadline = deadline
-        self._max_pixels = max_pixels
+        self._limits = PictureLimits(max_pixels)
 
     def require_room(self) -> None:
         """Raise QueueFull if a picture sent now would be refused; asked before its body is read."""
         self._workers.require_room()
 
     async def estimate(
-        self, data: bytes, model: LoadedModel, options: PoseOptions, priority: Priority = Priority.INTERACTIVE
+        self,
+        data: bytes,
+        model: LoadedModel,
+        options: PoseOptions,
+        priority: Priority = Priority.INTERACTIVE,
+        *,
+        limits: PictureLimits | None = None,
+        watch: Stopwatch | None = None,
     ) -> Estimate:
         """Find the people in an encoded picture.
+
+        Args:
+            data: the encoded picture.
+            model: finds them.
+            options: how.
+            priority: of its engine call.
+            limits: of the picture; the pipeline's own if None.
+            watch: runs since the picture arrived, if that was earlier.
 
         Raises:
             ImageError, RegionError, Unavailable, EngineFailed.
         """
         call = model.flipped_pose if options.flip else model.pose
-        async with self._in_progress(model) as watch:
-            prepared, size = await self._workers.run(self._prepare, data, model, options, watch)
+        async with self._in_progress(model, watch) as watch:
+            prepared, size = await self._workers.run(self._prepare, data, model, options, watch, limits or self._limits)
             answer = await self._run(call, model, prepared, priority, watch)
             people = await self._workers.run(self._finish, answer, prepared, model, options, watch)
             self._metrics.people.labels(model.name).inc(len(people.scores))
@@ -113,7 +137,7 @@ class Pipeline:
         """Run the network on an encoded picture and give its fields as they are. Raises like `estimate`."""
         call = model.flipped_fields if options.flip else model.fields
         async with self._in_progress(model) as watch:
-            prepared, size = await self._workers.run(self._prepare, data, model, options, watch)
+            prepared, size = await self._workers.run(self._prepare, data, model, options, watch, self._limits)
             answer = await self._run(call, model, prepared, Priority.INTERACTIVE, watch)
             return FieldsEstimate(answer.value, prepared, size, model, self._observe(watch))
 
@@ -122,14 +146,15 @@ class Pipeline:
 
         It is decoded a second time, so that no picture's pixels are held while it waits for the engine.
         """
-        return await self._workers.run(self._draw, data, estimate, image_format)
+        people, skeleton, pixels = estimate.people, estimate.model.skeleton, self._limits.pixels
+        return await self._workers.run(overlay, data, people, skeleton, image_format, pixels)
 
     @asynccontextmanager
-    async def _in_progress(self, model: LoadedModel) -> AsyncIterator[Stopwatch]:
+    async def _in_progress(self, model: LoadedModel, watch: Stopwatch | None = None) -> AsyncIterator[Stopwatch]:
         try:
             with self._workers.admit():
                 async with asyncio.timeout(self._deadline):
-                    yield Stopwatch()
+                    yield watch or Stopwatch()
         except TimeoutError:
             self._count(model, "deadline-exceeded")
             message = f"The picture was not done within {self._deadline:g} seconds."
@@ -151,7 +176,7 @@ class Pipeline:
         answer = await self._batcher.run(
             call,
             prepared.images[0],
-            deadline=watch.started + self._deadline,
+            deadline=time.monotonic() + self._deadline,  # the whole picture's own is `_in_progress`'s
             priority=priority,
             limit=model.batch_limit,
         )
@@ -159,10 +184,10 @@ class Pipeline:
         return answer
 
     def _prepare(
-        self, data: bytes, model: LoadedModel, options: PoseOptions, watch: Stopwatch
+        self, data: bytes, model: LoadedModel, options: PoseOptions, watch: Stopwatch, limits: PictureLimits
     ) -> tuple[Prepared, Size]:
         start = time.monotonic()
-        image = decode_image(data, self._max_pixels)
+        image = decode_image(data, *limits)
         size = Size(image.shape[1], image.shape[0])
         prepared = prepare(image, options, model.engine.shapes)
         watch.add("decode", start)
@@ -176,11 +201,6 @@ class Pipeline:
         watch.add("assembly", start)
         return people
 
-    def _draw(self, data: bytes, estimate: Estimate, image_format: str) -> bytes:
-        image = decode_image(data, self._max_pixels)
-        drawn = draw_people(image, estimate.people, estimate.model.skeleton)
-        return encode_image(drawn, "png" if image_format == "png" else "jpeg")
-
     def _observe(self, watch: Stopwatch) -> dict[str, float]:
         timing = watch.timing_ms()
         for phase, milliseconds in timing.items():
@@ -189,3 +209,13 @@ class Pipeline:
 
     def _count(self, model: LoadedModel, outcome: str) -> None:
         self._metrics.pictures.labels(model.name, outcome).inc()
+
+
+def overlay(data: bytes, people: People, skeleton: Skeleton, image_format: str, max_pixels: int) -> bytes:
+    """An encoded picture again, with these people (in its pixels) drawn on it, as ``jpeg`` or ``png``.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    drawn = draw_people(decode_image(data, max_pixels), people, skeleton)
+    return encode_image(drawn, "png" if image_format == "png" else "jpeg")

@@ -16,7 +16,11 @@ from service.models import ModelRepository
 from service.pipeline import Pipeline
 from service.reload import Reloader, ServedModels
 from service.settings import Settings
+from service.streams.registry import Streams
 from service.workers import Workers
+
+DRAIN_SECONDS = 5.0
+"""How long streams get to answer what they work on, at shutdown."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Runtime:
     metrics: Metrics
     pipeline: Pipeline
     storage: Storage
+    streams: Streams
     jobs: StartingQueue | None
 
 
@@ -47,10 +52,13 @@ async def running(settings: Settings, models: ModelRepository, metrics: Metrics)
     served = ServedModels(models, lambda replaced: batcher.run_between_calls(replaced.close))
     storage = Storage(settings.artifacts_url, settings.data_dir)
     reloader = Reloader(settings, served)
+    streams = Streams(settings.max_streams, settings.max_streams_per_address, _pictures_at_work(settings, models))
+    metrics.watch("streams", "Live streams.", lambda: len(streams))
     try:
         async with _video_jobs(settings, served, batcher, storage) as jobs:
-            yield Runtime(settings, served, reloader, batcher, workers, metrics, pipeline, storage, jobs)
+            yield Runtime(settings, served, reloader, batcher, workers, metrics, pipeline, storage, streams, jobs)
     finally:
+        await streams.drain(DRAIN_SECONDS)
         await asyncio.to_thread(_stop, batcher, workers, served, settings.shutdown_timeout)
 
 
@@ -71,6 +79,12 @@ async def _video_jobs(
         retention.cancel()
         await asyncio.wait((retention,))
         await jobs.close(settings.shutdown_timeout)
+
+
+def _pictures_at_work(settings: Settings, models: ModelRepository) -> int:
+    """Of all streams: what keeps the engine and the threads busy. More would only wait, and grow old."""
+    busy = settings.workers + 2 * max(model.batch_limit for model in models)
+    return max(1, min(busy, settings.queue_size // 2))
 
 
 def _warm_up(models: ModelRepository) -> None:

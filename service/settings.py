@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from platformdirs import user_data_path
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.streams.origins import ANY_ORIGIN, parse_origin
 from shared.errors import YaopError
 
 PREFIX = "YAOP_"
@@ -74,6 +76,22 @@ class Settings(BaseSettings):
     worker_timeout: float = Field(
         30.0, ge=1, le=3600, description="Seconds without a sign of life after which a worker's jobs go to others."
     )
+    max_streams: int = Field(100, ge=0, le=100_000, description="Most live streams at the same time.")
+    max_streams_per_address: int = Field(32, ge=1, le=100_000, description="Most live streams from one address.")
+    max_stream_frame_bytes: ByteSize = Field(
+        ByteSize(4_000_000), ge=1, description="Largest encoded picture of a stream, e.g. 4MB."
+    )
+    max_stream_pixels: int = Field(4096 * 2176, ge=1, description="Largest picture of a stream (width x height).")
+    max_stream_fps: float = Field(60.0, gt=0, le=1000, description="Most pictures of a stream looked at in a second.")
+    stream_idle_timeout: float = Field(
+        60.0, gt=0, le=86400, description="Seconds without a message after which a stream ends."
+    )
+    stream_send_timeout: float = Field(
+        10.0, gt=0, le=3600, description="Seconds that the client of a stream may leave results unread."
+    )
+    origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Other origins whose pages may open streams, separated by commas; *: all."
+    )
     shutdown_timeout: float = Field(30.0, gt=0, le=3600, description="Seconds requests get to finish at shutdown.")
     admin_key: SecretStr | None = Field(None, description="Key that POST /models/reload asks for; unset: nobody may.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
@@ -101,15 +119,25 @@ class Settings(BaseSettings):
     def _folder_is_absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @field_validator("model", mode="before")
+    @field_validator("model", "origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-        if not names:
+        return tuple(_names(value)) if isinstance(value, str) else value
+
+    @field_validator("model")
+    @classmethod
+    def _some_model(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
             raise ValueError("name at least one model")
-        return names
+        return value
+
+    @field_validator("origins")
+    @classmethod
+    def _origins_are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != ANY_ORIGIN and parse_origin(origin) is None:
+                raise ValueError(f"{origin} is no origin, such as https://app.example.com")
+        return value
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -122,6 +150,11 @@ def load_settings(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
+
+
+def _names(text: str) -> Iterable[str]:
+    """Each once, in order."""
+    return dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
 
 
 def _describe(item: Any) -> str:

@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.topology import Topology
+from shared.bundle import Manifest
+
 PosesFormat = Literal["native", "csv", "openpose", "coco"]
 """How the people of a video's frames can be laid out."""
 
@@ -35,3 +38,11 @@ class ModelList(BaseModel):
     """All loaded models."""
 
     models: list[ModelSummary]
+
+
+class ModelDetails(Manifest):
+    """The manifest of a loaded model's bundle, and how it is run here."""
+
+    default: bool
+    engine: str
+    topology: Topology

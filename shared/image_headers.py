@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from shared.errors import ImageError
 
 ImageFormat = Literal["jpeg", "png", "webp", "bmp"]
-ACCEPTED_FORMATS = "JPEG, PNG, WebP and BMP"
+FORMATS: tuple[ImageFormat, ...] = ("jpeg", "png", "webp", "bmp")
 
 MAX_SEGMENTS = 100_000
 MAX_JPEG_SCANS = 100
@@ -57,7 +57,7 @@ class ImageHeader:
     complete: bool
 
 
-def read_header(data: bytes) -> ImageHeader:
+def read_header(data: bytes, formats: Sequence[ImageFormat] = FORMATS) -> ImageHeader:
     """Sniff `data` and read its header.
 
     Raises:
@@ -65,7 +65,7 @@ def read_header(data: bytes) -> ImageHeader:
     """
     if not data:
         raise ImageError("empty", "the image is empty (0 bytes)")
-    image_format = sniff_format(data)
+    image_format = sniff_format(data, formats)
     readers = {"jpeg": _read_jpeg, "png": _read_png, "webp": _read_webp, "bmp": _read_bmp}
     try:
         header = readers[image_format](data)
@@ -90,12 +90,25 @@ def _label(image_format: ImageFormat) -> str:
     return "WebP" if image_format == "webp" else image_format.upper()
 
 
-def sniff_format(data: bytes) -> ImageFormat:
+def names_of(formats: Sequence[ImageFormat]) -> str:
+    """The formats as a list to read: ``JPEG, PNG and WebP``."""
+    *others, last = map(_label, formats)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def sniff_format(data: bytes, formats: Sequence[ImageFormat] = FORMATS) -> ImageFormat:
     """The format by magic bytes.
 
     Raises:
-        ImageError: kind ``unsupported``; the text names the format where it is known and those accepted.
+        ImageError: kind ``unsupported``: none of `formats`; the text names it where it is known, and those accepted.
     """
+    found = _format_of(data)
+    if found is None or found not in formats:
+        raise ImageError("unsupported", f"{_unsupported_text(data, found)} (accepted: {names_of(formats)})")
+    return found
+
+
+def _format_of(data: bytes) -> ImageFormat | None:
     if data.startswith(b"\xff\xd8"):
         return "jpeg"
     if data.startswith(_PNG_MAGIC):
@@ -104,19 +117,21 @@ def sniff_format(data: bytes) -> ImageFormat:
         return "webp"
     if data.startswith(b"BM") and (len(data) < 18 or int.from_bytes(data[14:18], "little") in _BMP_INFO_SIZES):
         return "bmp"
-    raise ImageError("unsupported", _unsupported_text(data))
+    return None
 
 
-def _unsupported_text(data: bytes) -> str:
+def _unsupported_text(data: bytes, found: ImageFormat | None) -> str:
+    if found is not None:
+        return f"{_label(found)} images are not accepted here"
     if data[4:8] == b"ftyp":
         brand = data[8:12]
         for brands, name in ((_HEIF_BRANDS, "HEIC"), (_AVIF_BRANDS, "AVIF")):
             if brand in brands:
-                return f"{name} images are not accepted; convert the picture to JPEG (accepted: {ACCEPTED_FORMATS})"
+                return f"{name} images are not accepted; convert the picture to JPEG"
     for magic, name in _OTHER_MAGICS:
         if data.startswith(magic):
-            return f"{name} images are not accepted (accepted: {ACCEPTED_FORMATS})"
-    return f"the bytes are not an image of an accepted format (accepted: {ACCEPTED_FORMATS})"
+            return f"{name} images are not accepted"
+    return "the bytes are not an image of an accepted format"
 
 
 def _exif_orientation(tiff: bytes) -> int:

@@ -6,6 +6,7 @@ and the evaluation see the same pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ImageError, ImageErrorKind, YaopError
-from shared.image_headers import ACCEPTED_FORMATS, ImageHeader, corrupt, read_header, still_png, truncated
+from shared.image_headers import FORMATS, ImageFormat, ImageHeader, corrupt, read_header, still_png, truncated
 
-__all__ = ["ACCEPTED_FORMATS", "ImageError", "ImageErrorKind", "RgbImage", "decode_image", "encode_image", "read_image"]
+__all__ = ["ImageError", "ImageErrorKind", "ImageFormat", "RgbImage", "decode_image", "encode_image", "read_image"]
 
 RgbImage = NDArray[np.uint8]
 """A picture, uint8 ``[height, width, 3]``, channels red, green, blue, upright."""
@@ -29,7 +30,7 @@ _TRANSPOSED = frozenset({5, 6, 7, 8})
 _FLIP_CODE = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
 
 
-def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> RgbImage:
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, formats: Sequence[ImageFormat] = FORMATS) -> RgbImage:
     """Decode a JPEG, PNG, WebP or BMP picture, whatever its name says, to upright RGB.
 
     EXIF orientation is applied; grey, palette and CMYK become RGB; 16 bits are scaled to 8; transparency is
@@ -38,6 +39,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> RgbImage:
     Args:
         data: the whole file.
         max_pixels: limit on width times height, checked against the header before anything is decoded.
+        formats: those that are accepted.
 
     Returns:
         The picture, uint8 ``[height, width, 3]``.
@@ -45,7 +47,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> RgbImage:
     Raises:
         ImageError: with the kind of what is wrong.
     """
-    header = read_header(data)
+    header = read_header(data, formats)
     _check_size(header.width, header.height, max_pixels)
     if not header.complete:
         raise truncated(header.format)

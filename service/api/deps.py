@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
+from fastapi.requests import HTTPConnection
 
 from service.jobs.intake import Intake
 from service.jobs.room import Room
@@ -23,9 +24,9 @@ else:
     JobQueue = object  # FastAPI looks the name up, and the module costs a second
 
 
-def get_runtime(request: Request) -> Runtime:
-    """The running parts of the application that got this request."""
-    return request.app.state.runtime
+def get_runtime(connection: HTTPConnection) -> Runtime:
+    """The running parts of the application that got this request or WebSocket."""
+    return connection.app.state.runtime
 
 
 async def get_models(request: Request) -> AsyncIterator[ModelRepository]:

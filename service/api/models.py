@@ -10,18 +10,9 @@ from service.api.examples import problem_responses
 from service.models import LoadedModel, ModelRepository
 from service.problems import Problem
 from service.topology import Topology
-from service.wire import ModelList, ModelSummary
-from shared.bundle import Manifest
+from service.wire import ModelDetails, ModelList, ModelSummary
 
 router = APIRouter(tags=["models"])
-
-
-class ModelDetails(Manifest):
-    """The manifest of a loaded model's bundle, and how it is run here."""
-
-    default: bool
-    engine: str
-    topology: Topology
 
 
 @router.get("/models", summary="List the loaded models")

@@ -1,4 +1,4 @@
-"""Counts and logs every request once it is answered."""
+"""Counts and logs every request once it is answered, and WebSockets that are refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from service.problems import CLIENT_GONE
 logger = logging.getLogger("service.access")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SWITCHED, _FORBIDDEN = 101, 403
+_OPENED = {"websocket.accept": _SWITCHED, "websocket.close": _FORBIDDEN}  # what the client gets instead of an answer
 _QUIET = ("/health/", "/metrics", "/static/")
 
 
@@ -26,6 +28,9 @@ class ObserveMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
+        if scope["type"] == "websocket":
+            await self._call_websocket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -49,6 +54,25 @@ class ObserveMiddleware:
         finally:
             self.metrics.in_flight.dec()
             self._record(scope, time.perf_counter() - start, seen)
+
+    async def _call_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A refusal is logged as a request; a stream logs itself when it is over."""
+        start = time.perf_counter()
+        seen = {"status": CLIENT_GONE}
+
+        async def watched_send(message: Message) -> None:
+            if seen["status"] == CLIENT_GONE:  # the first one counts
+                seen["status"] = message.get("status", _OPENED.get(message["type"], CLIENT_GONE))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched_send)
+        finally:
+            request = {**scope, "method": "GET"}
+            if seen["status"] == _SWITCHED:
+                self.metrics.requests.labels(*_labels(request), str(_SWITCHED)).inc()
+            else:
+                self._record(request, time.perf_counter() - start, seen)
 
     def _record(self, scope: Scope, seconds: float, seen: dict[str, int]) -> None:
         method, route = _labels(scope)

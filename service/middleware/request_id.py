@@ -1,4 +1,4 @@
-"""Gives every request an id that its answer, its problem and its log lines carry."""
+"""Gives every request and WebSocket an id that its answer, its problem and its log lines carry."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.logs import request_id
 
 HEADER = "X-Request-ID"
+_HAVE_HEADERS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -22,7 +23,7 @@ class RequestIdMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry point."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get(HEADER, "")
@@ -30,7 +31,8 @@ class RequestIdMiddleware:
         scope["request_id"] = identity
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _HAVE_HEADERS:
+                message.setdefault("headers", [])
                 MutableHeaders(scope=message)[HEADER] = identity
             await send(message)
 

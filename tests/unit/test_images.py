@@ -6,6 +6,7 @@ import random
 import struct
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image, ImageOps
 
 from shared.errors import YaopError
 from shared.images import ImageError, decode_image, encode_image, read_image
+from tests import photos
 
 Rgb = NDArray[np.uint8]
 
@@ -350,3 +352,14 @@ def test_encoded_pictures_come_back() -> None:
     small, large = (encode_image(gradient(), "jpeg", quality=quality) for quality in (10, 95))
     assert len(small) < len(large)
     assert np.abs(decode_image(large).astype(int) - gradient()).mean() < 6
+
+
+@pytest.mark.parametrize("kind", ["png", "bmp"])
+def test_formats_can_be_limited(kind: Literal["png", "bmp"]) -> None:
+    small = np.zeros((2, 3, 3), np.uint8)
+    assert decode_image(photos.encode(small, "webp"), formats=("jpeg", "webp")).shape == (2, 3, 3)
+    with pytest.raises(ImageError, match=r"not accepted here \(accepted: JPEG and WebP\)") as refused:
+        decode_image(photos.encode(small, kind), formats=("jpeg", "webp"))
+    assert refused.value.kind == "unsupported"
+    with pytest.raises(ImageError, match=r"\(accepted: WebP\)"):
+        decode_image(b"GIF89a", formats=("webp",))

@@ -18,6 +18,9 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert settings.model == ("mobilenet_fpn",)
     assert settings.max_body_bytes == 25_000_000
     assert settings.max_pixels == 50_000_000
+    assert (settings.max_streams, settings.max_streams_per_address, settings.origins) == (100, 32, ())
+    assert (settings.max_stream_frame_bytes, settings.max_stream_pixels) == (4_000_000, 8_912_896)
+    assert (settings.max_stream_fps, settings.stream_idle_timeout, settings.stream_send_timeout) == (60, 60, 10)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,13 @@ def test_defaults_are_those_of_the_documentation() -> None:
         ("WORKERS", "0"),
         ("BATCH_SIZE", "0"),
         ("QUEUE_SIZE", "0"),
+        ("MAX_STREAM_FRAME_BYTES", "0"),
+        ("MAX_STREAM_FPS", "0"),
+        ("STREAM_IDLE_TIMEOUT", "inf"),
+        ("STREAM_SEND_TIMEOUT", "-1"),
+        ("MAX_STREAMS", "-1"),
+        ("MAX_STREAMS_PER_ADDRESS", "0"),
+        ("ORIGINS", "example.com"),
         ("DEADLINE", "0"),
         ("DEADLINE", "nan"),
         ("MAX_BODY_BYTES", "a lot"),
