@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from service.client.errors import ClientError, not_understood
+from service.client.errors import PASSING_STATUSES, ClientError, not_understood
+from service.streams.messages import PATH
 from shared.errors import YaopError
 
-_AWAY = frozenset({429, 502, 503, 504})
 _TIMEOUT = httpx.Timeout(120, connect=10)  # the answer to an upload waits until the video has been looked into
 
 Model = TypeVar("Model", bound=BaseModel)
+Value = TypeVar("Value")
 
 
 class Away(Exception):
@@ -51,6 +52,11 @@ class Connection:
         self.url = _checked(url)
         self._client = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, transport=transport)
         self._reached = False
+
+    @property
+    def stream_url(self) -> str:
+        """Where its streams are."""
+        return f"ws{self.url.removeprefix('http')}{PATH}"
 
     @contextmanager
     def stream(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
@@ -105,15 +111,24 @@ def parse(model: type[Model], response: httpx.Response) -> Model:
     Raises:
         ClientError: it is not there.
     """
+    return parse_as(TypeAdapter(model), response)
+
+
+def parse_as(shape: TypeAdapter[Value], response: httpx.Response) -> Value:
+    """What is in the body of an answer, in a shape that is no model.
+
+    Raises:
+        ClientError: it is not there.
+    """
     try:
-        return model.model_validate_json(response.content)
+        return shape.validate_json(response.content)
     except ValidationError as error:
         raise not_understood(response) from error
 
 
 def _failure(response: httpx.Response) -> Exception:
     error = ClientError.of_response(response)
-    if response.status_code not in _AWAY:
+    if response.status_code not in PASSING_STATUSES:
         return error
     seconds = response.headers.get("retry-after", "")
     return Away(error, float(seconds) if seconds.isdecimal() else 0.0)
@@ -124,6 +139,13 @@ def _checked(text: str) -> str:
         url = httpx.URL(text)
     except (httpx.InvalidURL, TypeError):
         url = httpx.URL()
+    url = _of_http(url)
     if url.scheme not in ("http", "https") or not url.host:
         raise YaopError(f"{text}: is no address of a service; it looks like http://127.0.0.1:8000")
     return str(url.copy_with(query=None, fragment=None)).rstrip("/")
+
+
+def _of_http(url: httpx.URL) -> httpx.URL:
+    """The address of the service whose streams are at this one, if it is one of streams."""
+    scheme = {"ws": "http", "wss": "https"}.get(url.scheme)
+    return url if scheme is None else url.copy_with(scheme=scheme, path=url.path.rstrip("/").removesuffix(PATH) or "/")

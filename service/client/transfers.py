@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import BinaryIO
 
 import httpx
@@ -12,9 +14,25 @@ import httpx
 from service.client.backoff import Backoff
 from service.client.connection import Away, Connection
 from service.client.errors import not_understood
+from shared.errors import YaopError
 
 BytesDone = Callable[[int, int], None]
 """Told of the bytes that are done, and of how many there are (0: not known)."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file to read.
+
+    Raises:
+        YaopError: there is none that can be.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise YaopError(f"{path}: {error.strerror or error}") from error
+    with closing(file):
+        yield file
 
 
 class MeasuredFile:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from service.client import Client, ClientError
 from service.client.events import Event, read_events
 from service.jobs.options import VideoOptions
+from service.topology import Topology
 from shared.errors import YaopError
+from shared.skeleton import BODY_18
+from tests.fake_engine import DiscEngine, fake_model
 from tests.fake_videos_api import ID, PROBLEM, SOURCE, Broken, Script, answer, event, events, job
 
 GONE = httpx.ReadError("the connection was reset")
@@ -49,9 +53,7 @@ def file_answer(data: bytes, **headers: str) -> httpx.Response:
     return httpx.Response(200, content=data, headers=headers)
 
 
-@pytest.mark.parametrize(
-    "url", ["", "127.0.0.1:8000", "ftp://127.0.0.1", "ws://127.0.0.1:8000/stream", "http://", "http://[::1"]
-)
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://127.0.0.1", "ws:///stream", "http://", "http://[::1"])
 def test_what_is_no_address_is_said_so(url: str) -> None:
     with pytest.raises(YaopError, match="no address of a service"):
         Client(url)
@@ -355,3 +357,112 @@ def test_deleting_a_finished_job_removes_it_at_once() -> None:
     script = Script(DELETE__videos_ID=[httpx.Response(204)])
     client(script).delete(ID)
     assert len(script.requests) == 1
+
+
+def test_several_pictures_get_a_result_or_a_problem_each(tmp_path: Path) -> None:
+    items = [{"filename": "picture0", "result": FRAME, "problem": None}, {"filename": "b.jpg", "problem": PROBLEM}]
+    script = Script(POST__pose_batch=[httpx.Response(200, json={"results": items})])
+    (tmp_path / "b.jpg").write_bytes(b"second")
+    first, second = client(script).estimate_batch([b"first", tmp_path / "b.jpg"], max_people=3, model=None)
+    assert first.result is not None and first.result.width == 4
+    assert second.result is None and second.problem is not None and second.problem.title == "Unsupported container"
+    assert client(script).estimate_batch([]) == []
+    (request,) = script.requests
+    assert dict(request.url.params) == {"max_people": "3"}
+    for name, data in (("picture0", b"first"), ("b.jpg", b"second")):
+        head = f'name="images"; filename="{name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        assert head.encode() + data in request.content
+
+
+def test_a_picture_comes_back_drawn_in_the_format_asked_for() -> None:
+    script = Script(POST__pose=[file_answer(b"\x89PNG")])
+    assert client(script).draw(b"picture", "png", flip=True) == b"\x89PNG"
+    client(script).draw(b"picture")
+    asked = [(request.headers["Accept"], dict(request.url.params)) for request in script.requests]
+    assert asked == [("image/png", {"flip": "true", "draw": "true"}), ("image/jpeg", {"draw": "true"})]
+
+
+def test_people_come_in_the_layouts_of_openpose_and_coco() -> None:
+    person = {"person_id": [-1], "pose_keypoints_2d": [0.5] * 54}
+    entry = {"image_id": 7, "category_id": 1, "keypoints": [1.5] * 51, "score": 0.5}
+    layouts = [httpx.Response(200, json={"version": 1.3, "people": [person]}), httpx.Response(200, json=[entry])]
+    script = Script(POST__pose=[*layouts, httpx.Response(200, json={"no": "list"})])
+    assert client(script).openpose(b"picture").people[0].pose_keypoints_2d == [0.5] * 54
+    assert client(script).coco(b"picture", 7)[0].image_id == 7
+    assert dict(script.requests[1].url.params) == {"format": "coco", "image_id": "7"}
+    with pytest.raises(ClientError, match="not what this version of YAOP expects"):
+        client(script).coco(b"picture")
+
+
+def test_fields_are_arrays_by_name() -> None:
+    archive = io.BytesIO()
+    np.savez(archive, heatmaps=np.ones((2, 3, 18), np.float32), keypoints=np.array(["nose"]))
+    script = Script(POST__pose=[file_answer(archive.getvalue()), file_answer(b"no archive")])
+    fields = client(script).fields(b"picture", resolution=256)
+    assert fields["heatmaps"].shape == (2, 3, 18)
+    assert fields["keypoints"].tolist() == ["nose"]
+    assert dict(script.requests[0].url.params) == {"resolution": "256", "fields": "true"}
+    with pytest.raises(ClientError, match="Not understood"):
+        client(script).fields(b"picture")
+
+
+def test_a_model_is_shown_with_its_manifest_and_skeleton() -> None:
+    manifest = fake_model(DiscEngine()).bundle.manifest.model_dump(mode="json")
+    topology = Topology.of(BODY_18).model_dump(mode="json")
+    details = manifest | {"default": True, "engine": "fake", "topology": topology}
+    script = Script(GET__models_discs=[httpx.Response(200, json=details)])
+    model = client(script).model("discs")
+    assert (model.stride, model.engine, model.topology.keypoints) == (4, "fake", BODY_18.keypoints)
+
+
+def test_models_are_reloaded_with_the_admin_key() -> None:
+    summary = {"name": "discs", "version": "2", "default": True, "engine": "fake"}
+    script = Script(POST__models_reload=[httpx.Response(200, json={"models": [summary]})])
+    assert client(script, key="mine").reload_models("admin")[0].version == "2"
+    client(script, key="mine").reload_models()
+    assert [request.headers["Authorization"] for request in script.requests] == ["Bearer admin", "Bearer mine"]
+
+
+def test_health_is_a_yes_or_a_no_of_a_service() -> None:
+    busy = httpx.Response(503, json=PROBLEM | {"status": 503})
+    other = httpx.Response(404, text="nothing here")
+    script = Script(
+        GET__health_live=[httpx.Response(200, json={"status": "alive"})],
+        GET__health_ready=[httpx.Response(200, json={"status": "ready", "models": ["discs"]}), busy, REFUSED, other],
+    )
+    assert client(script).is_live()
+    assert [client(script).is_ready() for _ in range(3)] == [True, False, False]
+    with pytest.raises(ClientError, match="nothing here"):
+        client(script).is_ready()
+
+
+def test_metrics_are_text() -> None:
+    assert client(Script(GET__metrics=[httpx.Response(200, text="yaop_x 1\n")])).metrics() == "yaop_x 1\n"
+
+
+def test_a_poster_is_fetched() -> None:
+    assert client(Script(GET__videos_ID_poster=[file_answer(b"jpeg")])).poster(ID) == b"jpeg"
+
+
+@pytest.mark.parametrize(
+    ("given", "passing"),
+    [(REFUSED, True), (GONE, True), (httpx.Response(503), True), (httpx.Response(429), True)]
+    + [(httpx.Response(404), False), (httpx.Response(415, json=PROBLEM), False), (httpx.Response(200), False)],
+)
+def test_an_error_says_whether_it_may_pass(given: Any, passing: bool) -> None:
+    with pytest.raises(ClientError) as caught:
+        client(Script(GET__models=[given])).models()
+    assert caught.value.passing == passing
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("ws://yaop.test:8000/stream", "http://yaop.test:8000"),
+        ("wss://yaop.test/base/stream?x=1", "https://yaop.test/base"),
+        ("ws://yaop.test", "http://yaop.test"),
+        ("http://yaop.test/stream", "http://yaop.test/stream"),
+    ],
+)
+def test_the_address_of_its_streams_names_a_service_too(given: str, url: str) -> None:
+    assert Client(given).url == url
