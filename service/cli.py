@@ -32,14 +32,14 @@ class LayoutChoice(StrEnum):
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on [env: YAOP_HOST].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one [env: YAOP_PORT].")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, litert or tensorflow [env: YAOP_ENGINE].")] = None,
-    model: Annotated[str | None, typer.Option(help="Models, separated by commas [env: YAOP_MODEL].")] = None,
-    models_dir: Annotated[Path | None, typer.Option(help="Folder of more bundles [env: YAOP_MODELS_DIR].")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of the engine [env: YAOP_THREADS].")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error [env: YAOP_LOG_LEVEL].")] = None,
-    log_format: Annotated[str | None, typer.Option(help="auto, json or text [env: YAOP_LOG_FORMAT].")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on \\[env: YAOP_HOST].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one \\[env: YAOP_PORT].")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, litert or tensorflow \\[env: YAOP_ENGINE].")] = None,
+    model: Annotated[str | None, typer.Option(help="Models, separated by commas \\[env: YAOP_MODEL].")] = None,
+    models_dir: Annotated[Path | None, typer.Option(help="Folder of more bundles \\[env: YAOP_MODELS_DIR].")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the engine \\[env: YAOP_THREADS].")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error \\[env: YAOP_LOG_LEVEL].")] = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, json or text \\[env: YAOP_LOG_FORMAT].")] = None,
 ) -> None:
     """Serve poses over HTTP. Every setting can be given as YAOP_* in the environment or .env; flags win."""
     from service.launch import serve_forever

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from service.flags import check_flags
 from service.jobs.options import VideoOptions
 from service.media.codecs import CODECS, find_codec
 from service.wire import PosesFormat
@@ -63,10 +62,7 @@ def check_options(**given: Any) -> VideoOptions:
     Raises:
         YaopError: one is wrong; the message names its flag.
     """
-    try:
-        return VideoOptions(**given)
-    except ValidationError as error:
-        raise YaopError("; ".join(_describe(item) for item in error.errors())) from None
+    return check_flags(VideoOptions, given, _FLAGS)
 
 
 def choose_codec(out: Path | None, codec: str | None, fourcc: str | None) -> str:
@@ -110,10 +106,3 @@ def _require_writable(target: Path) -> None:
     above = next(folder for folder in target.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise YaopError(f"{target}: {above} cannot be written to")
-
-
-def _describe(item: Any) -> str:
-    name = str(item["loc"][0])
-    flag = _FLAGS.get(name, name).replace("_", "-")
-    message = item["msg"].removeprefix("Value error, ")
-    return f"--{flag} {item['input']}: {message[:1].lower()}{message[1:]}"

@@ -10,18 +10,18 @@ import typer
 
 def worker(
     database_url: Annotated[
-        str | None, typer.Option(help="postgresql://... that the service uses, too [env: YAOP_DATABASE_URL].")
+        str | None, typer.Option(help="postgresql://... that the service uses, too \\[env: YAOP_DATABASE_URL].")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder for files [env: YAOP_DATA_DIR].")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder for files \\[env: YAOP_DATA_DIR].")] = None,
     artifacts_url: Annotated[
-        str | None, typer.Option(help="Where the service keeps uploads and results [env: YAOP_ARTIFACTS_URL].")
+        str | None, typer.Option(help="Where the service keeps uploads and results \\[env: YAOP_ARTIFACTS_URL].")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Videos worked on at once [env: YAOP_JOB_CONCURRENCY].")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, litert or tensorflow [env: YAOP_ENGINE].")] = None,
-    model: Annotated[str | None, typer.Option(help="Models, separated by commas [env: YAOP_MODEL].")] = None,
-    models_dir: Annotated[Path | None, typer.Option(help="Folder of more bundles [env: YAOP_MODELS_DIR].")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of the engine [env: YAOP_THREADS].")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error [env: YAOP_LOG_LEVEL].")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Videos worked on at once \\[env: YAOP_JOB_CONCURRENCY].")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, litert or tensorflow \\[env: YAOP_ENGINE].")] = None,
+    model: Annotated[str | None, typer.Option(help="Models, separated by commas \\[env: YAOP_MODEL].")] = None,
+    models_dir: Annotated[Path | None, typer.Option(help="Folder of more bundles \\[env: YAOP_MODELS_DIR].")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the engine \\[env: YAOP_THREADS].")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error \\[env: YAOP_LOG_LEVEL].")] = None,
 ) -> None:
     """Work on the video jobs of a service that shares its database and storage. Stop it with Ctrl-C or SIGTERM.
 

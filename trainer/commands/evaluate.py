@@ -57,7 +57,7 @@ def evaluate(
         Path | None, typer.Option(help="Evaluate a folder of OpenPose's files, STEM_keypoints.json, COCO model.")
     ] = None,
     resolution: Annotated[
-        list[int] | None, typer.Option(help="Long side of the network input; may be repeated. [256, 384, 512]")
+        list[int] | None, typer.Option(help="Long side of the network input; may be repeated. Default: 256, 384, 512.")
     ] = None,
     engine: Annotated[EngineChoice, typer.Option(help="What runs the network.")] = EngineChoice.AUTO,
     flip: Annotated[bool, typer.Option("--flip", help="Test-time flip.")] = False,

@@ -43,7 +43,8 @@ def fit(
     data: DataOption = DEFAULT_DATA,
     runs: RunsOption = DEFAULT_RUNS,
     run: Annotated[
-        str | None, typer.Option(help="Name or folder of the run; one that was cut off goes on. [recipe and time]")
+        str | None,
+        typer.Option(help="Name or folder of the run; one that was cut off goes on. Default: recipe and time."),
     ] = None,
     distribution: DistributionOption = "cpu",
     devices: DevicesOption = 0,
