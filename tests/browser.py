@@ -38,11 +38,21 @@ def find_chromium() -> Path | None:
 
 
 @contextmanager
-def open_browser(executable: Path) -> Iterator[Browser]:
-    """A headless browser, closed at the end of the block."""
+def open_browser(executable: Path, *flags: str) -> Iterator[Browser]:
+    """A headless browser with these flags besides the usual ones, closed at the end of the block."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=executable, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def another_browser(browser: Browser, executable: Path, *flags: str) -> Iterator[Browser]:
+    """One more beside a running one, with other flags: a thread can start Playwright only once."""
+    other = browser.browser_type.launch(executable_path=executable, args=[*FLAGS, *flags])
+    try:
+        yield other
+    finally:
+        other.close()

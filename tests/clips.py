@@ -216,9 +216,15 @@ def people_clip(
     path: Path, seconds: float = 2.0, size: tuple[int, int] = (640, 360), fps: float = 30, **more: Any
 ) -> Path:
     """Photographs of two people drift over one of a table; the real engine finds both. `more`: of `make_clip`."""
+    picture = people_picture(size, fps)
+    return make_clip(path, frames=round(seconds * fps), size=size, fps=fps, picture=picture, **more)
+
+
+def people_picture(size: tuple[int, int], fps: float) -> Picture:
+    """The pictures of `people_clip`."""
     width, height = size
     ground = cv2.resize(nobody(), size, interpolation=cv2.INTER_AREA)
-    side = round(height * 0.8)
+    side = min(round(height * 0.8), round(width / 2 / 0.9))
     portraits = [
         cv2.resize(one, (round(side * 0.9), side), interpolation=cv2.INTER_AREA)
         for one in (astronaut(), grace_hopper())
@@ -235,7 +241,7 @@ def people_clip(
             view[:] = portrait[: view.shape[0], : view.shape[1]]
         return np.asarray(image, np.uint8)
 
-    return make_clip(path, frames=round(seconds * fps), size=size, fps=fps, picture=picture, **more)
+    return picture
 
 
 def disc_neck(index: int, size: tuple[int, int] = (160, 120)) -> tuple[float, float]:

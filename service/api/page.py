@@ -12,12 +12,14 @@ from starlette.staticfiles import StaticFiles
 router = APIRouter(include_in_schema=False)
 
 _WEB = Path(__file__).resolve().parent.parent / "web"
+# 'self' covers the WebSocket to the same host as well.
 _OWN = "default-src 'none'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
 _MEDIA = "img-src 'self' blob: data:; media-src 'self' blob:"
 _PAGE_HEADERS = {
     "Content-Security-Policy": f"{_OWN}; style-src 'self'; {_MEDIA}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Cache-Control": "no-cache",
 }
 # Swagger UI sets style attributes.
@@ -28,7 +30,7 @@ _DOCS_HEADERS = _PAGE_HEADERS | {
 
 @router.get("/")
 async def page() -> Response:
-    """The page to try pictures on."""
+    """The page to try pictures, videos and a camera on."""
     return FileResponse(_WEB / "index.html", headers=_PAGE_HEADERS)
 
 
