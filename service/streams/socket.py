@@ -16,7 +16,6 @@ from typing import Any, cast
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
-from websockets.typing import BytesLike
 
 from service.streams.closing import CloseCode as StreamCode
 from service.streams.pace import Allowance
@@ -209,7 +208,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": int(code), "reason": reason})
 
 
-def _is_utf8(data: BytesLike) -> bool:
+def _is_utf8(data: bytes | bytearray | memoryview) -> bool:
     try:
         bytes(data).decode()
     except UnicodeDecodeError:
