@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --for
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help serve test lint format bench train soak lock browser postgres environment clean
+.PHONY: help serve test lint format bench train soak screenshots lock browser postgres environment clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -40,9 +40,13 @@ bench: environment ## measure engines, decoding and the service side by side
 train: environment ## from pictures to a bundle in minutes; COCO=folder or DATA=folder: the default recipe on COCO
 	@$(BIN)/yaop train run $(if $(COCO)$(DATA),$(if $(COCO),--coco '$(COCO)') $(if $(DATA),--data '$(DATA)'),--recipe smoke) $(ARGS)
 
-soak: environment ## kill a training run and a server with video jobs twenty times each, see that they always go on
+soak: environment ## kill a training run and a server with video jobs twenty times each, and one with streams for five minutes; see that all goes on
 	@$(BIN)/python -m tests.soak_training --kills 20 $(ARGS)
 	@$(BIN)/python -m tests.soak_videos --kills 20
+	@$(BIN)/python -m tests.soak_streams --minutes 5
+
+screenshots: environment browser ## take the pictures of the page in docs/screenshots again
+	@$(BIN)/python -m tests.screenshots
 
 environment: $(VENV)/dev.stamp
 

@@ -18,8 +18,10 @@ from pathlib import Path
 from benchmarks.decoding import DecodingCost, decoding_cost
 from benchmarks.engines import compare_engines, compare_peers
 from benchmarks.serving import ServingCost, serving_cost
+from benchmarks.streaming.measure import service
+from benchmarks.streaming.report import Streaming
 from benchmarks.timing import Timing
-from shared.bundle import load_bundle, shipped_models_dir
+from shared.bundle import Bundle, load_bundle, shipped_models_dir
 
 
 def main() -> None:
@@ -32,16 +34,24 @@ def main() -> None:
     decoding = [decoding_cost(bundle, people) for people in (1, 10)]
     engines = compare_engines(bundle)
     peers = compare_peers(bundle)
-    sys.stdout.write(_report(engines, peers, decoding, serving) + "\n")
+    streaming = _short_streaming(bundle)
+    sys.stdout.write(_report(engines, peers, decoding, serving, streaming) + "\n")
     if arguments.json:
         results = {
             "machine": _machine(),
             "engines": {name: asdict(timing) for name, timing in engines.items()},
             "peers": {name: asdict(timing) for name, timing in peers.items()},
             "decoding": [asdict(cost) | {"share": cost.share} for cost in decoding],
+            "streaming": streaming.numbers(),
             "serving": asdict(serving) | {"overhead": serving.overhead},
         }
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _short_streaming(bundle: Bundle) -> Streaming:
+    """Some 20 seconds of what `python -m benchmarks.streaming` does in minutes."""
+    with service(bundle) as running:
+        return Streaming([running.served(8, 1)], [running.filmed(4, 2)], running.shares(4))
 
 
 def _machine() -> str:
@@ -55,7 +65,11 @@ def _machine() -> str:
 
 
 def _report(
-    engines: Mapping[str, Timing], peers: Mapping[str, Timing], decoding: list[DecodingCost], serving: ServingCost
+    engines: Mapping[str, Timing],
+    peers: Mapping[str, Timing],
+    decoding: list[DecodingCost],
+    serving: ServingCost,
+    streaming: Streaming,
 ) -> str:
     litert, tensorflow = engines.values()
     lines = [f"Machine: {_machine()}", "", "Network and decoder, one 288x384 input:", ""]
@@ -78,7 +92,7 @@ def _report(
     lines += [f"The engine call in it: {call.median:.1f} ms, so the overhead is {serving.overhead:.0%} of that call;"]
     lines += [f"an empty request, HTTP and client alone, takes {serving.empty_request.median:.1f} ms of it."]
     lines += [f"Server ready after {serving.start_seconds:.1f} s; {serving.memory_mb:.0f} MB with three shapes in use."]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *streaming.markdown()])
 
 
 def _table(timings: Mapping[str, Timing]) -> list[str]:

@@ -28,9 +28,9 @@ def side_by_side(candidates: Mapping[str, Callable[[], object]], runs: int = 30,
             begin = time.perf_counter()
             call()
             times[name].append((time.perf_counter() - begin) * 1000)
-    return {name: _summarise(values) for name, values in times.items()}
+    return {name: summarise(values) for name, values in times.items()}
 
 
-def _summarise(values: list[float]) -> Timing:
+def summarise(values: list[float]) -> Timing:
     ordered = sorted(values)
     return Timing(statistics.median(ordered), ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))], len(ordered))

@@ -10,16 +10,13 @@ import json
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
-import psutil
 
+from benchmarks.memory import watching
 from benchmarks.pictures import crowd
 from service.media.probe import probe_video
 from service.media.reader import VideoReader
@@ -89,7 +86,7 @@ def main() -> None:
 def _measure(bundle: Bundle, clip: Path, folder: Path) -> tuple[dict[str, Speed], Interactive, Memory]:
     with running(*REAL, engine="litert", data_dir=str(folder / "data")) as server:
         idle = _latencies(server.url)
-        with _watching(server.process.pid) as samples:
+        with watching(server.process.pid) as samples:
             quiet = samples.now()
             speeds = {
                 name: _speed(server.url, bundle, clip, name, side) for name, side in list(_RESOLUTIONS.items())[:1]
@@ -148,44 +145,6 @@ def _latencies(url: str) -> list[float]:
 
 def _p95(values: list[float]) -> float:
     return sorted(values)[round(0.95 * (len(values) - 1))]
-
-
-class _Samples:
-    """Memory of a process, sampled on a thread."""
-
-    def __init__(self, process: int) -> None:
-        self._process = psutil.Process(process)
-        self.peak = self.peak_with_children = 0.0
-
-    def now(self) -> float:
-        """Of the process alone, in MB."""
-        return self._process.memory_info().rss / 1e6
-
-    def sample(self) -> None:
-        """Keep the largest."""
-        own = self.now()
-        others = 0.0
-        for child in self._process.children(recursive=True):
-            try:
-                others += child.memory_info().rss / 1e6
-            except psutil.NoSuchProcess:
-                continue
-        self.peak, self.peak_with_children = max(self.peak, own), max(self.peak_with_children, own + others)
-
-
-@contextmanager
-def _watching(process: int) -> Iterator[_Samples]:
-    samples, stopped = _Samples(process), threading.Event()
-
-    def work() -> None:
-        while not stopped.wait(0.2):
-            samples.sample()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    yield samples
-    stopped.set()
-    thread.join()
 
 
 def _report(seconds: float, speeds: dict[str, Speed], interactive: Interactive, memory: Memory) -> str:
