@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator
+from typing import NamedTuple
 
 from service.client.backoff import Backoff
 from service.client.errors import ClientError, PictureError, StreamClosed
 from service.client.stream import PoseStream
+from service.live.lead import Lead
 from service.live.picture import Picture
 from service.live.scaling import Size, encode, sent_size, to_source
 from service.live.seen import Seen
@@ -110,6 +112,13 @@ class RemoteLooker:
                 return
 
 
+class _Sent(NamedTuple):
+    """A picture under way, and when its encoding was begun, of `time.monotonic`."""
+
+    picture: Picture
+    begun: float
+
+
 class _Connection:
     """One stream, with a thread that sends."""
 
@@ -118,7 +127,8 @@ class _Connection:
         self._first_id = first_id
         self._stream = stream
         self._slot = slot
-        self._sent: dict[int | None, Picture] = {}
+        self._lead = Lead()
+        self._sent: dict[int | None, _Sent] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._freed = threading.Event()
@@ -159,11 +169,13 @@ class _Connection:
     def _seen(self, result: StreamResult) -> Seen | None:
         now = time.monotonic()
         with self._lock:  # the picture may have been sent, but not noted yet
-            picture = self._sent.pop(result.index, None)
+            sent = self._sent.pop(result.index, None)
             for sequence in [older for older in self._sent if older is not None and older < result.index]:
                 del self._sent[sequence]
-        if picture is None:
+        if sent is None:
             return None
+        picture = sent.picture
+        self._lead.learn(now - sent.begun, result.timing_ms)
         latency = now - picture.taken
         frame = to_source(
             Frame(
@@ -199,13 +211,14 @@ class _Connection:
 
     def _send_newest(self) -> None:
         self._freed.clear()
-        if self._stream.under_way >= self._stream.welcome.credits:
+        if self._stream.under_way >= self._lead.most(self._stream.welcome.credits):
             self._freed.wait(_FREED_TICK)
             return
         picture = self._slot.take(_TICK)  # only now, so that it is the newest
         if picture is None:
             return
         size = sent_size(Size(picture.pixels.width, picture.pixels.height), self._stream.welcome.options.resolution)
+        begun = time.monotonic()
         data = encode(picture.pixels, size)
         with self._lock:
-            self._sent[self._stream.send(data, picture.timestamp)] = picture
+            self._sent[self._stream.send(data, picture.timestamp)] = _Sent(picture, begun)

@@ -76,7 +76,7 @@ export class Sender {
     const jpeg = await jpegOf(this.#video, Math.max(LEAST_SIDE, SIDE_PER_RESOLUTION * this.#resolution));
     this.#isBusy = false;
     if (!jpeg || !this.#end || !this.#stream.hasCredit) return;
-    this.#stream.send(jpeg, Math.max(0, taken - this.#began) / 1000);
+    this.#stream.send(jpeg, Math.max(0, taken - this.#began) / 1000, now);
     this.#sent += 1;
     this.offer();
   }

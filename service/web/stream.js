@@ -4,6 +4,7 @@
  */
 
 import { problemOf } from "./api.js";
+import { Lead } from "./lead.js";
 
 const PROTOCOL = "yaop.stream.v1";
 const PICTURE = 0x01000010; // kind 1, a zero, and the length of the header as two bytes
@@ -41,7 +42,8 @@ export class PoseStream {
   #socket = null;
   #hello = null; // null once it is closed
   #welcome = null;
-  #underWay = new Set();
+  #underWay = new Map(); // sequence number, and when its picture was begun with
+  #lead = new Lead();
   #sequence = 0; // goes on over connections, so that each picture of a recording has its own
   #heard = 0;
   #busyUntil = 0;
@@ -86,7 +88,8 @@ export class PoseStream {
 
   /** Whether the next picture may be sent: it never is where it would have to wait. */
   get hasCredit() {
-    return this.isOpen && this.#underWay.size < this.#welcome.credits && performance.now() >= this.#busyUntil;
+    if (!this.isOpen || performance.now() < this.#busyUntil) return false;
+    return this.#underWay.size < Math.min(this.#welcome.credits, this.#lead.most);
   }
 
   /** The least milliseconds between pictures: those that come sooner would be passed over. */
@@ -99,8 +102,9 @@ export class PoseStream {
    *
    * @param {Uint8Array} jpeg
    * @param {number} timestamp when it was taken, in seconds of whatever clock
+   * @param {number} begun when its encoding was begun, in milliseconds of `performance.now()`
    */
-  send(jpeg, timestamp) {
+  send(jpeg, timestamp, begun) {
     const message = new Uint8Array(HEADER_BYTES + jpeg.length);
     const header = new DataView(message.buffer);
     header.setUint32(0, PICTURE);
@@ -108,7 +112,7 @@ export class PoseStream {
     header.setFloat64(8, timestamp);
     message.set(jpeg, HEADER_BYTES);
     if (this.#underWay.size === 0) this.#heard = performance.now();
-    this.#underWay.add(this.#sequence);
+    this.#underWay.set(this.#sequence, begun);
     this.#sequence += 1;
     this.#socket.send(message);
   }
@@ -154,6 +158,7 @@ export class PoseStream {
 
   #hear(message) {
     this.#heard = performance.now();
+    const begun = this.#underWay.get(message.index);
     this.#acknowledge(message);
     if (message.type === "welcome") {
       this.#welcome = message;
@@ -163,6 +168,7 @@ export class PoseStream {
       this.#listeners.onOptions(message.options);
     } else if (message.type === "result") {
       this.#pause = FIRST_PAUSE;
+      if (begun !== undefined) this.#lead.learn(this.#heard - begun, message.timing_ms);
       this.#listeners.onResult(message);
     } else if (message.type === "error") {
       this.#hearProblem(message);

@@ -333,6 +333,20 @@ def test_no_more_is_under_way_than_there_are_credits_and_the_rest_is_counted(
     assert 0 <= moments[0] < 10
 
 
+def test_one_picture_at_a_time_is_under_way_where_results_hardly_travel(
+    page: Page, server: Server, service: StreamRoutes
+) -> None:
+    slow = {"timing_ms": {"total": 1e6, "queue": 0.0}}  # nothing of the time is left for the network
+    service.answer = lambda picture: result(picture.header).model_copy(update=slow)
+    start(page, server)
+    until(page, lambda: len(service.pictures) > 3)
+    service.answer = lambda _: None
+    before = len(service.pictures)
+    until(page, lambda: len(service.pictures) > before)
+    page.wait_for_timeout(500)
+    assert len(service.pictures) == before + 1
+
+
 def test_another_model_takes_another_stream(page: Page, server: Server, service: StreamRoutes) -> None:
     models = [
         {"name": name, "version": "1.0.0", "default": name == "discs", "engine": "fake"} for name in ("discs", "big")
