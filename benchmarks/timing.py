@@ -32,5 +32,6 @@ def side_by_side(candidates: Mapping[str, Callable[[], object]], runs: int = 30,
 
 
 def summarise(values: list[float]) -> Timing:
+    """Of measured milliseconds, at least one."""
     ordered = sorted(values)
     return Timing(statistics.median(ordered), ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))], len(ordered))

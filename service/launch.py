@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from service import logs
 from service.app import create_app
+from service.http.choice import http_protocol
 from service.models import ModelRepository, load_models
 from service.process import tune_process
 from service.runtime import DRAIN_SECONDS
@@ -53,6 +54,7 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         lifespan="on",
+        http=http_protocol(settings.header_timeout),
         ws=StreamProtocol,
         ws_max_size=settings.max_stream_frame_bytes + HEADER_BYTES,
         ws_ping_interval=PING_SECONDS,

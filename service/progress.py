@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +27,13 @@ class Display(Protocol):
         ...
 
 
-class Lines:
-    """Progress as lines: one for each tenth that is done, and one after half a minute with fewer.
+def one_line(message: str) -> str:
+    """A message without its line breaks."""
+    return " ".join(message.split())
+
+
+class Notes:
+    """Lines of text, from any thread.
 
     Args:
         stream: where they go.
@@ -37,6 +43,25 @@ class Lines:
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._clock = clock
+        self._lock = threading.Lock()
+
+    def note(self, message: str) -> None:
+        """Write the line."""
+        with self._lock:
+            self._stream.write(one_line(message) + "\n")
+            self._stream.flush()
+
+
+class Lines(Notes):
+    """Progress as lines: one for each tenth that is done, and one after half a minute with fewer.
+
+    Args:
+        stream: where they go.
+        clock: that of `time.monotonic`.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream, clock)
         self._stage = ""
         self._percent = 0
         self._since = 0.0
@@ -50,11 +75,6 @@ class Lines:
         if crossed or (percent > self._percent and self._clock() - self._since >= _QUIET_SECONDS):
             self._percent, self._since = percent, self._clock()
             self.note(f"{stage}: {percent}% ({_amount(done, unit)} of {_amount(total, unit)})")
-
-    def note(self, message: str) -> None:
-        """Write the line."""
-        self._stream.write(" ".join(message.split()) + "\n")
-        self._stream.flush()
 
 
 @contextmanager
@@ -91,7 +111,7 @@ def _bar(stream: TextIO) -> Iterator[Display]:
             self._progress.update(self._stages[stage], completed=done, total=total or None)
 
         def note(self, message: str) -> None:
-            self._progress.console.print(" ".join(message.split()), markup=False, highlight=False)
+            self._progress.console.print(one_line(message), markup=False, highlight=False)
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), Amount(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=stream), expand=True) as progress:

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Other origins whose pages may open streams, separated by commas; *: all."
     )
+    header_timeout: float = Field(
+        10.0, gt=0, le=3600, description="Seconds a client may take to send the headers of a request."
+    )
     shutdown_timeout: float = Field(30.0, gt=0, le=3600, description="Seconds requests get to finish at shutdown.")
     admin_key: SecretStr | None = Field(None, description="Key that POST /models/reload asks for; unset: nobody may.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")

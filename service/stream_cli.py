@@ -67,7 +67,11 @@ def stream(
     ] = None,
     credits_: Annotated[
         int,
-        typer.Option("--credits", help="Most pictures on their way, with --url. More help on slow networks."),
+        typer.Option(
+            "--credits",
+            help="Most pictures on their way, with --url. More help on slow networks; one is used where the network is "
+            "so fast that a second would only wait.",
+        ),
     ] = _DEFAULT_CREDITS,
     key: Annotated[str | None, typer.Option(envvar="YAOP_KEY", help="Key of that service.")] = None,
     allow_network: Annotated[

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from playwright.sync_api import Page, WebSocketRoute
+from playwright.sync_api import Page, Route, WebSocketRoute
 
 from service.problems import Problem
 from service.streams.header import HEADER_BYTES, Header
@@ -45,6 +45,7 @@ class StreamRoutes:
         hellos: by connection.
         changes: ``options`` messages.
         pictures: that came.
+        models: names of those that ``GET /models`` lists, the default first; None: those of the server itself.
     """
 
     answer: Callable[[Picture], StreamResult | StreamError | None] = lambda picture: result(picture.header)
@@ -53,16 +54,28 @@ class StreamRoutes:
     hellos: list[Hello] = field(default_factory=list[Hello])
     changes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     pictures: list[Picture] = field(default_factory=list[Picture])
+    models: list[str] | None = None
     _options: StreamOptions = field(default_factory=StreamOptions)
 
     def install(self, page: Page) -> StreamRoutes:
         """Answer this page's streams."""
         page.route_web_socket("**/stream", self._open)
+        page.route("**/models", self._list_models)
         return self
 
     def close(self, code: int, reason: str = "") -> None:
         """End the last connection."""
         self.sockets[-1].close(code=code, reason=reason)
+
+    def _list_models(self, route: Route) -> None:
+        if self.models is None:
+            route.fallback()
+            return
+        models = [
+            {"name": name, "version": MODEL.version, "default": index == 0, "engine": "fake"}
+            for index, name in enumerate(self.models)
+        ]
+        route.fulfill(json={"models": models})
 
     def _open(self, socket: WebSocketRoute) -> None:
         self.sockets.append(socket)

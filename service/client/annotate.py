@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.client.address import shown_address
 from service.client.client import Client
 from service.client.errors import ClientError
 from service.jobs.job import Job
@@ -33,7 +34,7 @@ def annotate_there(run: VideoRun, client: Client, display: Display) -> Job:
     job = client.upload_video(
         run.source, run.options, progress=lambda done, total: display.advance("Uploading", done, total, "bytes")
     )
-    display.note(f"job {job.id} at {client.url}/videos/{job.id}")
+    display.note(f"job {job.id} at {shown_address(client.url)}/videos/{job.id}")
     try:
         job = client.wait(job.id, lambda now: _show(now, display))
         _require_success(run.source, job)

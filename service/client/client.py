@@ -35,7 +35,7 @@ class Client(PictureCalls, VideoCalls, StatusCalls, AbstractContextManager["Clie
         sleep: in place of `time.sleep`.
 
     Raises:
-        YaopError: `url` is no address.
+        YaopError: `url` is no address, or the key holds what cannot be sent.
     """
 
     def __init__(

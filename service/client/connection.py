@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from service.client.address import checked_key, shown_address
 from service.client.errors import PASSING_STATUSES, ClientError, not_understood
 from service.streams.messages import PATH
 from shared.errors import YaopError
@@ -44,11 +45,11 @@ class Connection:
         transport: in place of the network.
 
     Raises:
-        YaopError: the address is none.
+        YaopError: the address is none, or the key cannot be sent.
     """
 
     def __init__(self, url: str, key: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Authorization": f"Bearer {checked_key(key)}"} if key else {}
         self.url = _checked(url)
         self._client = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, transport=transport)
         self._reached = False
@@ -141,7 +142,7 @@ def _checked(text: str) -> str:
         url = httpx.URL()
     url = _of_http(url)
     if url.scheme not in ("http", "https") or not url.host:
-        raise YaopError(f"{text}: is no address of a service; it looks like http://127.0.0.1:8000")
+        raise YaopError(f"{shown_address(text)}: is no address of a service; it looks like http://127.0.0.1:8000")
     return str(url.copy_with(query=None, fragment=None)).rstrip("/")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import Final
 
 import httpx
 from pydantic import ValidationError
 
+from service.client.address import reason_of, shown_address
 from service.wire import ProblemDetails
 from shared.errors import YaopError
 
@@ -20,7 +20,6 @@ LOST = 1006
 
 _PASSING_CODES: Final = frozenset({1001, LOST, 1011, 1012, 1013, 1014, 4408})
 _SHOWN_CHARACTERS = 200
-_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 
 class ClientError(YaopError):
@@ -60,8 +59,8 @@ class ClientError(YaopError):
     @classmethod
     def of_transport(cls, url: httpx.URL, error: httpx.TransportError) -> ClientError:
         """The error of a request that was not answered."""
-        reason = "it took too long" if isinstance(error, httpx.TimeoutException) else _ERRNO.sub("", str(error))
-        return cls("No answer", f"{_origin(url)}: {reason or type(error).__name__}")
+        reason = "it took too long" if isinstance(error, httpx.TimeoutException) else reason_of(error)
+        return cls("No answer", f"{_origin(url)}: {reason}")
 
 
 class StreamTimeout(ClientError):
@@ -109,7 +108,7 @@ class StreamClosed(ClientError):
 
 def not_understood(response: httpx.Response) -> ClientError:
     """The error of an answer that is not what the service answers with."""
-    detail = f"what {response.url} answers is not what this version of YAOP expects"
+    detail = f"what {shown_address(response.url)} answers is not what this version of YAOP expects"
     return ClientError("Not understood", detail, status=response.status_code)
 
 
@@ -121,9 +120,9 @@ def _phrase(response: httpx.Response) -> str:
 
 
 def _describe(response: httpx.Response) -> str:
-    place = f"{response.url} answered {response.status_code}"
+    place = f"{shown_address(response.url)} answered {response.status_code}"
     if response.is_redirect:
-        return f"{place}: use the address it redirects to, {response.headers.get('location')}"
+        return f"{place}: use the address it redirects to, {shown_address(response.headers.get('location', ''))}"
     text = " ".join(response.text.split())
     shown = text[:_SHOWN_CHARACTERS] if response.headers.get("content-type", "").startswith("text/plain") else ""
     return f"{place}: {shown}" if shown else f"{place}; is this a YAOP service?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from service.client.address import checked_key
 from service.client.calls import Calls
 from service.client.connection import parse
 from service.client.errors import ClientError
@@ -30,7 +31,7 @@ class StatusCalls(Calls):
         Returns:
             What is loaded now.
         """
-        headers = {"Authorization": f"Bearer {admin_key}"} if admin_key else {}
+        headers = {"Authorization": f"Bearer {checked_key(admin_key)}"} if admin_key else {}
         return parse(ModelList, self._connection.call("POST", "/models/reload", headers=headers)).models
 
     def is_live(self) -> bool:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeVar
 
+from service.client.address import shown_address
 from service.client.errors import LOST, PictureError, StreamClosed, StreamTimeout
 from service.client.stream_desk import Desk
 from service.client.stream_messages import Message, MessageError, MessageReader
@@ -66,7 +67,7 @@ class PoseStream(AbstractContextManager["PoseStream"], Iterator[StreamResult]):
         self._reader.start()
         try:
             self._push(json.dumps({"type": "hello", **({"key": key} if key else {}), **hello}))
-            self.welcome = _result(welcome, open_timeout, f"{url} does not answer to hello")
+            self.welcome = _result(welcome, open_timeout, f"{shown_address(url)} does not answer to hello")
         except BaseException:
             self.close()
             raise
@@ -150,6 +151,11 @@ class PoseStream(AbstractContextManager["PoseStream"], Iterator[StreamResult]):
         try:
             rest = None if ends is None else max(0.0, ends - time.monotonic())
             return _result(awaited, rest, "the picture is not answered")
+        except StreamTimeout:
+            self._desk.forget(sequence)
+            if awaited.done():  # it came after all, before it was forgotten
+                return awaited.result()
+            raise
         finally:
             self._desk.forget(sequence)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import logging
 import socket
 import threading
 from contextlib import suppress
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from service.client.address import reason_of, shown_address
 from service.client.errors import LOST, ClientError, StreamClosed
 from service.streams.messages import PROTOCOL
 
@@ -22,7 +23,10 @@ MOST_MESSAGE_BYTES = 64 * 2**20  # a picture of the most pixels, drawn
 _SEND_SECONDS = 30.0  # a picture that takes longer than this to leave is of no use to anybody
 _CLOSE_SECONDS = 3.0
 _TOLD_HEADERS = frozenset({"content-type", "location"})
-_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+
+_logger = logging.getLogger(__name__)  # a connection that breaks is told as an exception, not on somebody's terminal
+_logger.addHandler(logging.NullHandler())
+_logger.propagate = False
 
 
 class StreamSocket:
@@ -106,16 +110,17 @@ def _open(url: str, key: str | None, timeout: float) -> ClientConnection:
             open_timeout=timeout,
             close_timeout=_CLOSE_SECONDS,
             max_size=MOST_MESSAGE_BYTES,
+            logger=_logger,
         ).__enter__()
     except InvalidStatus as error:
         raise _refusal(url, error.response) from error
     except TimeoutError as error:
-        raise ClientError("No answer", f"{url}: it took too long") from error
+        raise ClientError("No answer", f"{shown_address(url)}: it took too long") from error
     except (WebSocketException, OSError, EOFError, ImportError) as error:  # ImportError: SOCKS proxies need a package
-        raise ClientError("No answer", f"{url}: {_ERRNO.sub('', str(error)) or type(error).__name__}") from error
+        raise ClientError("No answer", f"{shown_address(url)}: {reason_of(error)}") from error
     if connection.protocol.uri != parse_uri(url) or connection.subprotocol != PROTOCOL:
         connection.close()  # a redirect was followed: nothing, and no key above all, goes to another service
-        detail = f"what answers at {url} does not speak {PROTOCOL}, or is elsewhere; use its own address"
+        detail = f"what answers at {shown_address(url)} does not speak {PROTOCOL}, or is elsewhere; use its own address"
         raise ClientError("Not understood", detail, status=101)
     return connection
 
@@ -131,5 +136,5 @@ def _refusal(url: str, answer: Response) -> ClientError:
 def _closed(error: ConnectionClosed) -> StreamClosed:
     if error.rcvd is not None:
         return StreamClosed(error.rcvd.code, error.rcvd.reason)
-    cause = _ERRNO.sub("", str(error.__cause__)) if error.__cause__ else ""
+    cause = reason_of(error.__cause__) if error.__cause__ else ""
     return StreamClosed(LOST, (error.sent.reason if error.sent else "") or cause or "the service went without a word")

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from service.parsing import MOST_PEOPLE, RESOLUTIONS, Resolution, only_known
-from shared.inference.estimator import DEFAULT_MAX_PEOPLE, DEFAULT_MIN_SCORE, PoseOptions
+from service.look_options import LookOptions
+from service.parsing import MOST_PEOPLE
+from shared.inference.estimator import DEFAULT_MAX_PEOPLE
 
 MOST_EVERY = 10  # so many frames are held until the next one is looked at
 LEAST_FPS, MOST_FPS = 0.1, 240
 
 
-class VideoOptions(BaseModel):
+class VideoOptions(LookOptions):
     """How a video is looked at, and how the result is drawn and encoded."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    resolution: Resolution = Field(
-        default=RESOLUTIONS["balanced"],
-        description="Long side of the network's input. Larger finds smaller people, slower.",
-    )
-    min_score: float = Field(
-        default=DEFAULT_MIN_SCORE, ge=0, le=1, description="People with a lower score are left out."
-    )
     max_people: int = Field(default=DEFAULT_MAX_PEOPLE, ge=1, le=MOST_PEOPLE, description="Most people in a frame.")
     model: str | None = Field(default=None, description="Name of a loaded model. Default: the first.")
     track: bool = Field(default=True, description="Give people ids that stay the same over the video.")
@@ -46,12 +38,3 @@ class VideoOptions(BaseModel):
     draw_ids: bool = Field(default=True, description="Write each person's id beside them.")
     draw_boxes: bool = Field(default=False, description="Draw each person's box.")
     background: Literal["video", "black"] = Field(default="video", description="What the skeletons are drawn on.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_valid_options(cls, values: Any) -> Any:
-        return only_known(cls.model_fields, values)
-
-    def pose_options(self) -> PoseOptions:
-        """What the estimator is asked for."""
-        return PoseOptions(long_side=self.resolution, min_score=self.min_score, max_people=self.max_people)

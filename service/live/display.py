@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
+from service.progress import Notes, one_line
+
 _REFRESH_SECONDS = 0.2
 _QUIET_SECONDS = 10.0
 _CLEAR = "\r\x1b[2K"
@@ -60,7 +62,7 @@ class RefreshedLine:
     def note(self, message: str) -> None:
         """Show one line above it."""
         with self._lock:
-            self._write(f"{_CLEAR}{_one_line(message)}\n{self._line}")
+            self._write(f"{_CLEAR}{one_line(message)}\n{self._line}")
 
     def close(self) -> None:
         """Take the line away."""
@@ -74,7 +76,7 @@ class RefreshedLine:
         self._stream.flush()
 
 
-class LineNowAndThen:
+class LineNowAndThen(Notes):
     """A line for each ten seconds.
 
     Args:
@@ -83,22 +85,14 @@ class LineNowAndThen:
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
-        self._clock = clock
+        super().__init__(stream, clock)
         self._last = clock()
-        self._lock = threading.Lock()
 
     def show(self, line: Callable[[], str]) -> None:
         """Write the line, if ten seconds have passed since the last."""
         if self._clock() - self._last >= _QUIET_SECONDS:
             self._last = self._clock()
             self.note(line())
-
-    def note(self, message: str) -> None:
-        """Write the line."""
-        with self._lock:
-            self._stream.write(_one_line(message) + "\n")
-            self._stream.flush()
 
     def close(self) -> None:
         """Nothing is left to do."""
@@ -115,7 +109,3 @@ def choose_display(*, lines_on_terminal: bool) -> LiveDisplay:
 
 def _columns() -> int:
     return shutil.get_terminal_size().columns
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())

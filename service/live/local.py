@@ -8,10 +8,8 @@ from collections.abc import Generator
 from service.live.picture import Picture
 from service.live.seen import Seen
 from service.live.slot import Slot
+from service.streams.following import Following, load_tracking
 from service.streams.messages import StreamOptions
-from service.tracking.smoothing import Smoother
-from service.tracking.tracker import Tracker
-from shared.assembly import People
 from shared.bundle import Bundle
 from shared.errors import YaopError
 from shared.inference.engine import Engine, PoseArrays
@@ -35,15 +33,14 @@ class LocalLooker:
         self._model = ModelRef(name=bundle.manifest.name, version=bundle.manifest.version)
         self._engine = engine
         self._options = options
-        self._tracker = Tracker(self._skeleton) if options.track else None
-        self._smoother = Smoother(self._skeleton) if options.track and options.smooth else None
+        self._following = Following(self._skeleton)
 
     def warm_up(self, size: tuple[int, int] | None) -> None:
         """Make ready, for pictures of this width and height if known, so that the first one is not the slow one."""
         if size is not None:
             self._engine.warm_up([fit(*size, self._options.pose_options(), self._engine.shapes).shape])
-        if self._tracker is not None:
-            Tracker(self._skeleton).update(People.none(self._skeleton), 0.0)  # imports what matching needs
+        if self._options.track:
+            load_tracking()
 
     def results(self, slot: Slot[Picture]) -> Generator[Seen | None, None, None]:
         """Results, each of the picture that was the newest; see `service.live.seen.Looker`.
@@ -74,7 +71,7 @@ class LocalLooker:
         times.append(time.monotonic())
         people = finish(arrays.peaks[0], arrays.limb_scores[0], prepared, options, self._skeleton)
         times.append(time.monotonic())
-        people, ids = self._follow(people, picture.timestamp)
+        people, ids = self._following.update(people, (pixels.width, pixels.height), picture.timestamp, self._options)
         times.append(time.monotonic())
         spent = {phase: (end - start) * 1000 for phase, start, end in zip(_PHASES, times, times[1:], strict=False)}
         timing = {**spent, "total": (times[-1] - times[0]) * 1000}
@@ -97,14 +94,6 @@ class LocalLooker:
             raise
         except Exception as error:
             raise YaopError(f"the engine failed: {error}") from error
-
-    def _follow(self, people: People, timestamp: float) -> tuple[People, tuple[int, ...] | None]:
-        if self._tracker is None:
-            return people, None
-        tracked = self._tracker.update(people, timestamp)
-        if self._smoother is not None:
-            tracked = self._smoother.update(tracked, timestamp)
-        return tracked.people, tracked.ids
 
 
 _PHASES = ("decode", "network", "assembly", "track")

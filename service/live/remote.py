@@ -47,7 +47,7 @@ class RemoteLooker:
         self._notify = notify
         self._highest_id = 0
         self._stream: PoseStream | None = None
-        self._complaint = ""
+        self._complaints: set[str] = set()
 
     def open(self) -> None:
         """Connect for the first time.
@@ -72,13 +72,13 @@ class RemoteLooker:
         """
         while (stream := self._stream) is not None:
             self._stream = None
-            connection = _Connection(stream, slot, self._highest_id)
+            connection = _Connection(stream, slot, self._highest_id, self._complain)
             try:
                 yield from self._received(connection)
             except StreamClosed as closed:
-                if slot.ended or self._stop.requested or closed.code == _DONE:
+                if slot.finished or self._stop.requested or closed.code == _DONE:
                     return
-                self._come_back(closed)
+                self._come_back(closed, slot)
             finally:
                 connection.close()
                 self._highest_id = max(self._highest_id, connection.highest_id)
@@ -88,19 +88,19 @@ class RemoteLooker:
             try:
                 seen = connection.receive(_TICK)
             except PictureError as error:
-                self._complain(str(error))
-                continue
+                self._complain(error)
+                seen = None
             if seen is not None:
                 self._backoff.reset()
             yield seen
 
-    def _complain(self, text: str) -> None:
-        if text != self._complaint:  # it may be said of every picture
-            self._complaint = text
-            self._notify(f"a picture was passed over: {text}")
+    def _complain(self, error: PictureError) -> None:
+        if error.title not in self._complaints:  # it may be said of every picture
+            self._complaints.add(error.title)
+            self._notify(f"a picture was passed over: {error}")
 
-    def _come_back(self, failure: ClientError) -> None:
-        while not self._stop.requested:
+    def _come_back(self, failure: ClientError, slot: Slot[Picture]) -> None:
+        while not (self._stop.requested or slot.finished):
             if not failure.passing:
                 raise failure
             self._backoff.wait(failure)
@@ -122,17 +122,20 @@ class _Sent(NamedTuple):
 class _Connection:
     """One stream, with a thread that sends."""
 
-    def __init__(self, stream: PoseStream, slot: Slot[Picture], first_id: int) -> None:
+    def __init__(
+        self, stream: PoseStream, slot: Slot[Picture], first_id: int, complain: Callable[[PictureError], None]
+    ) -> None:
         self.highest_id = first_id
         self._first_id = first_id
         self._stream = stream
         self._slot = slot
+        self._complain = complain
         self._lead = Lead()
         self._sent: dict[int | None, _Sent] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._freed = threading.Event()
-        self._ends: float | None = None
+        self._heard = time.monotonic()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="yaop-send", daemon=True)
         self._thread.start()
@@ -149,16 +152,18 @@ class _Connection:
         try:
             result = self._stream.receive(timeout)
         except PictureError as error:
+            self._heard = time.monotonic()
             with self._lock:
                 self._sent.pop(error.index, None)
             raise
         finally:
             self._freed.set()
-        if result is not None:
-            return self._seen(result)
-        if self._ends is not None and time.monotonic() > self._ends:
+        now = time.monotonic()
+        if result is not None or not self._slot.finished:
+            self._heard = now
+        elif now - self._heard > _LAST_RESULTS_SECONDS:  # a service that hangs may leave a picture in the slot
             raise StreamClosed(_DONE, "the last results did not come")
-        return None
+        return None if result is None else self._seen(result)
 
     def close(self) -> None:
         """End the stream."""
@@ -202,7 +207,6 @@ class _Connection:
         try:
             while not self._closed.is_set() and not self._slot.ended:
                 self._send_newest()
-            self._ends = time.monotonic() + _LAST_RESULTS_SECONDS
             self._stream.finish()
         except StreamClosed:
             return  # whoever receives is told why
@@ -219,6 +223,9 @@ class _Connection:
             return
         size = sent_size(Size(picture.pixels.width, picture.pixels.height), self._stream.welcome.options.resolution)
         begun = time.monotonic()
-        data = encode(picture.pixels, size)
-        with self._lock:
-            self._sent[self._stream.send(data, picture.timestamp)] = _Sent(picture, begun)
+        data = encode(picture.pixels, size, self._stream.welcome.limits.frame_bytes)
+        try:
+            with self._lock:
+                self._sent[self._stream.send(data, picture.timestamp)] = _Sent(picture, begun)
+        except PictureError as error:  # it was not sent
+            self._complain(error)

@@ -29,7 +29,7 @@ def watch(source: Source, looker: Looker, recorder: Recorder, display: LiveDispl
     figures = Figures()
     stop.begin()
     try:
-        with Capture(source) as capture, closing(looker.results(capture.slot)) as results:
+        with Capture(source, stop.wake) as capture, closing(looker.results(capture.slot)) as results:
             capture.start()
             for seen in results:
                 if seen is not None:

@@ -12,7 +12,7 @@ from shared.images import encode_image
 from shared.schema import Frame, Keypoint, Person
 
 _OVER = 1.5  # of the network's input: the service gets a picture that it shrinks itself, and nothing is lost
-_QUALITY = 85
+_QUALITIES = (85, 60, 35)
 _DIGITS = 2
 
 
@@ -29,10 +29,16 @@ def sent_size(source: Size, resolution: int) -> Size:
     return Size(max(1, round(source.width * scale)), max(1, round(source.height * scale)))
 
 
-def encode(pixels: Pixels, size: Size) -> bytes:
-    """The picture in this size, as JPEG."""
+def encode(pixels: Pixels, size: Size, most_bytes: int) -> bytes:
+    """The picture in this size, as JPEG: of lower quality if it had more bytes, which the worst still may have."""
     box = Letterbox(Box(0, 0, pixels.width, pixels.height), size, (size.height, size.width))
-    return encode_image(pixels.letterboxed(box)[0], "jpeg", _QUALITY)
+    image = pixels.letterboxed(box)[0]
+    best, *others = _QUALITIES
+    data = encode_image(image, "jpeg", best)
+    for quality in others:
+        if len(data) > most_bytes:
+            data = encode_image(image, "jpeg", quality)
+    return data
 
 
 def to_source(frame: Frame, source: Size) -> Frame:

@@ -18,6 +18,12 @@ class Slot(Generic[Item]):
         self._changed = threading.Condition()
 
     @property
+    def finished(self) -> bool:
+        """Whether nothing more will come; the last item may still be there."""
+        with self._changed:
+            return self._finished
+
+    @property
     def ended(self) -> bool:
         """Whether everything was taken, and nothing more will come."""
         with self._changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol
@@ -40,14 +40,16 @@ class Capture(AbstractContextManager["Capture"]):
 
     Args:
         source: of the pictures.
+        ended: called once there are no more.
 
     Attributes:
         slot: holds the newest picture.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, ended: Callable[[], None] = lambda: None) -> None:
         self.slot: Slot[Picture] = Slot()
         self._source = source
+        self._ended = ended
         self._thread = threading.Thread(target=self._run, name="yaop-capture", daemon=True)
 
     def start(self) -> None:
@@ -74,3 +76,4 @@ class Capture(AbstractContextManager["Capture"]):
             self.slot.finish(error)
         else:
             self.slot.finish()
+        self._ended()

@@ -24,7 +24,8 @@ class Stop:
         self.signal: int | None = None
         self._seconds = seconds
         self._deadline: float | None = None
-        self._asked = threading.Event()
+        self._asked = False
+        self._awake = threading.Event()
 
     def begin(self) -> None:
         """The run's time starts now."""
@@ -32,17 +33,22 @@ class Stop:
 
     def request(self) -> None:
         """Ask for the end."""
-        self._asked.set()
+        self._asked = True
+        self._awake.set()
+
+    def wake(self) -> None:
+        """End `wait`, now and from now on: what it waits for may be of no use any more."""
+        self._awake.set()
 
     @property
     def requested(self) -> bool:
         """Whether it is time to end."""
-        return self._asked.is_set() or (self._deadline is not None and time.monotonic() >= self._deadline)
+        return self._asked or (self._deadline is not None and time.monotonic() >= self._deadline)
 
     def wait(self, seconds: float) -> None:
-        """Wait for so long, or until it is time to end."""
+        """Wait for so long, or until it is time to end, or `wake`."""
         left = seconds if self._deadline is None else min(seconds, self._deadline - time.monotonic())
-        self._asked.wait(max(0.0, left))
+        self._awake.wait(max(0.0, left))
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

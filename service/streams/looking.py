@@ -82,7 +82,7 @@ class Looker:
 
     def _finish(self, picture: Picture, estimate: Estimate, options: StreamOptions, watch: Stopwatch) -> Look:
         start = time.monotonic()
-        people, ids = self._following.update(estimate.people, picture.header.timestamp, options)
+        people, ids = self._following.update(estimate.people, estimate.size, picture.header.timestamp, options)
         watch.add("track", start)
         self._metrics.phase_seconds.labels("track").observe(watch.phases["track"] / 1000)
         drawn = None

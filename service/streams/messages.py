@@ -5,14 +5,13 @@ Clients import this, so nothing here needs the server.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, Field, TypeAdapter
 
-from service.parsing import MOST_PEOPLE, RESOLUTIONS, Resolution, only_known
+from service.look_options import LookOptions
 from service.topology import Topology
 from service.wire import ProblemDetails
-from shared.inference.estimator import DEFAULT_MAX_PEOPLE, DEFAULT_MIN_SCORE, PoseOptions
 from shared.schema import Frame, ModelRef
 
 PROTOCOL = "yaop.stream.v1"
@@ -25,31 +24,12 @@ DEFAULT_CREDITS = 2  # one picture is worked on while the next is on its way
 Encoding = Literal["json", "msgpack"]
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(LookOptions):
     """How the pictures of a stream are looked at. All of it can change while the stream goes on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    resolution: Resolution = Field(
-        default=RESOLUTIONS["balanced"],
-        description="Long side of the network's input. Larger finds smaller people, slower.",
-    )
-    min_score: float = Field(
-        default=DEFAULT_MIN_SCORE, ge=0, le=1, description="People with a lower score are left out."
-    )
-    max_people: int = Field(default=DEFAULT_MAX_PEOPLE, ge=1, le=MOST_PEOPLE, description="Most people in a picture.")
     track: bool = Field(default=True, description="Give people ids that stay the same over the stream.")
     smooth: bool = Field(default=True, description="Smooth keypoints over time (one-euro filter).")
     draw: bool = Field(default=False, description="Send each picture back with its skeletons drawn in, as JPEG.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_valid_options(cls, values: Any) -> Any:
-        return only_known(cls.model_fields, values) if isinstance(values, dict) else values
-
-    def pose_options(self) -> PoseOptions:
-        """What the estimator is asked for."""
-        return PoseOptions(long_side=self.resolution, min_score=self.min_score, max_people=self.max_people)
 
 
 class Hello(StreamOptions):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.tracking.body import body_size
+from service.tracking.elapsed import elapsed
 from service.tracking.tracked import Tracked, TrackingStateError
 from shared.assembly import People
 from shared.skeleton import Skeleton
@@ -104,7 +105,7 @@ class Smoother:
             timestamp: of the frame in seconds; the steps need not be equal. One that is not later than the last
                 counts as a millisecond later.
         """
-        passed = 0.0 if self._timestamp is None else timestamp - self._timestamp
+        passed, until = elapsed(self._timestamp, timestamp)
         filters = self._filters.older(max(_SHORTEST, passed), self._options.forget_seconds)
         known = {id_: row for row, id_ in enumerate(filters.ids)}
         here = [row for id_ in tracked.ids if (row := known.get(id_)) is not None]
@@ -116,7 +117,7 @@ class Smoother:
         people = tracked.people
         xy, present = people.keypoints[..., :2].astype(np.float64), people.keypoints[..., 2] > 0
         smoothed = self._filtered(of_frame.pick([order[id_] for id_ in tracked.ids]), xy, present)
-        self._filters, self._timestamp = smoothed.join(filters.pick(rest)), timestamp
+        self._filters, self._timestamp = smoothed.join(filters.pick(rest)), until
         keypoints = people.keypoints.copy()
         keypoints[..., :2] = np.where(present[..., None], smoothed.xy, keypoints[..., :2])
         return Tracked(People(keypoints, people.scores), tracked.ids)

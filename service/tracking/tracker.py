@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.tracking.elapsed import elapsed
 from service.tracking.similarity import Likeness, compare
 from service.tracking.tracked import Tracked, TrackingStateError
 from service.tracking.tracks import MotionOptions, Tracks
@@ -73,8 +74,7 @@ class Tracker:
             timestamp: of the frame in seconds; the steps need not be equal. One that is not later than the last
                 counts as no time having passed.
         """
-        seconds = 0.0 if self._timestamp is None else max(0.0, timestamp - self._timestamp)
-        self._timestamp = timestamp
+        seconds, self._timestamp = elapsed(self._timestamp, timestamp)
         tracks = self._still_followed(self._tracks.after(seconds, self._options.motion), seconds)
         xy, present = people.keypoints[..., :2].astype(np.float64), people.keypoints[..., 2] > 0
         likeness = self._compare(tracks, xy, present, seconds)

@@ -36,9 +36,12 @@ export async function call(url, init) {
   }
 }
 
-/** @returns {Promise<{name: string, version: string, default: boolean}[]>} the loaded models, the default first */
-export async function listModels() {
-  return (await (await call("/models")).json()).models;
+/**
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{name: string, version: string, default: boolean}[]>} the loaded models, the default first
+ */
+export async function listModels(signal) {
+  return (await (await call("/models", { signal })).json()).models;
 }
 
 /** @param {string} name @returns {Promise<{topology: object}>} one model, with its topology */

@@ -69,6 +69,11 @@ export class Camera {
     return this.#stream !== null;
   }
 
+  /** Whether it gives no pictures for now. */
+  get isMuted() {
+    return this.#stream?.getVideoTracks()[0].muted ?? false;
+  }
+
   /** The id of the camera that is on; empty without one. */
   get id() {
     return this.#stream?.getVideoTracks()[0].getSettings().deviceId ?? "";
@@ -143,10 +148,13 @@ function explain(error) {
   }
 }
 
-/** @returns {Promise<{id: string, label: string}[]>} the cameras; before the first leave their names are unknown */
+/**
+ * @returns {Promise<{id: string, label: string}[]>} the cameras, none where they cannot be had; before the first leave
+ *   their names are unknown
+ */
 export async function listCameras() {
-  const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
-  return devices
+  const devices = await navigator.mediaDevices?.enumerateDevices?.().catch(() => []); // it works without a choice
+  return (devices ?? [])
     .filter(({ kind, deviceId }) => kind === "videoinput" && deviceId)
     .map(({ deviceId, label }, index) => ({ id: deviceId, label: label || `Camera ${index + 1}` }));
 }

@@ -3,12 +3,18 @@
  * it only waits for the first, and is that much older when its turn comes.
  */
 
-const MOST = 2;
 const WORTH_IT = 0.3; // share of the time in which the service would have nothing to do
 const RECENT = 0.1;
 
+/** Learns over one connection: the next one may be to somewhere else. */
 export class Lead {
+  #credits;
   #idle = null;
+
+  /** @param {number} credits how many the service lets be under way */
+  constructor(credits) {
+    this.#credits = credits;
+  }
 
   /**
    * Learn from a result.
@@ -23,6 +29,6 @@ export class Lead {
   }
 
   get most() {
-    return this.#idle !== null && this.#idle < WORTH_IT ? 1 : MOST;
+    return this.#idle !== null && this.#idle < WORTH_IT ? 1 : this.#credits;
   }
 }

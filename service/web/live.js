@@ -8,12 +8,14 @@ import * as view from "./live_view.js";
 import { Meter } from "./meter.js";
 import { Overlay } from "./overlay.js";
 import { Recorder } from "./recorder.js";
+import { toSource } from "./scaling.js";
 import { Sender } from "./sender.js";
 import { PoseStream } from "./stream.js";
 
 const KEPT_CAMERA = "yaop.live.camera";
 const REFRESH = 250;
 const CALM = 150; // between messages about options: a slider moves more often
+const PATIENCE = 3_000; // for the list of models: a stream works without
 const REST = 20_000; // how long the camera stays on while nobody looks
 
 const MUTED = { title: "The camera gives no pictures", detail: "Is it covered, or used by another program?" };
@@ -27,6 +29,7 @@ const state = {
   isRunning: false,
   isResting: false, // the camera is off until somebody looks again
   isMuted: false,
+  attempt: 0, // number of the last one to connect
   cameraId: "", // of the camera that the person chose; empty: the browser chooses
   topology: null,
   trouble: null, // of the stream
@@ -54,11 +57,10 @@ async function run() {
 /** With counts and times as they are: a recording may be under way. */
 async function goOn() {
   state.isRunning = true;
-  state.isResting = state.isMuted = false;
+  state.isResting = false;
   view.showAsking();
   if (!(await openCamera())) return;
-  stream.open(options.hello());
-  connecting();
+  connect();
   view.showLive();
   clearTimeout(state.refreshTimer);
   refreshNowAndThen();
@@ -67,12 +69,14 @@ async function goOn() {
 
 /** @returns {Promise<boolean>} whether it is on */
 async function openCamera() {
+  onCameraMute(false); // what the last one did
   try {
     if (!(await camera.open(state.cameraId))) return false;
   } catch (error) {
     lose(error);
     return false;
   }
+  onCameraMute(camera.isMuted);
   view.showMirror(state.mirrors.get(camera.id) ?? !camera.looksAway);
   await showCameras();
   return camera.isOpen;
@@ -88,7 +92,7 @@ function halt() {
   state.isRunning = state.isResting = false;
   for (const timer of [state.restTimer, state.refreshTimer, state.changeTimer]) clearTimeout(timer);
   sender.pause();
-  stream.close();
+  disconnect();
   camera.close();
   overlay.clear();
   state.trouble = null;
@@ -121,7 +125,7 @@ function attend() {
 
 function rest() {
   state.isResting = true;
-  stream.close();
+  disconnect();
   camera.close();
 }
 
@@ -171,8 +175,18 @@ function chooseMirror() {
 
 // The stream
 
-function connecting() {
+/** With the models that there are now: since the last time the service may have been started with others. */
+async function connect() {
+  disconnect();
+  const { attempt } = state;
   onTrouble({ title: "Connecting to the service…" });
+  await listModels(AbortSignal.timeout(PATIENCE)).then(options.offerModels, () => {});
+  if (attempt === state.attempt) stream.open(options.hello());
+}
+
+function disconnect() {
+  state.attempt += 1;
+  stream.close();
 }
 
 function onTrouble(trouble) {
@@ -200,7 +214,7 @@ function onWelcome({ topology }) {
   showNotice();
 }
 
-function onResult(result) {
+function onResult(result, source) {
   sender.offer();
   if (!isWatched()) return;
   if (state.trouble) {
@@ -210,7 +224,7 @@ function onResult(result) {
   meter.add(sender.timeOf(result.timestamp));
   overlay.show(result, state.topology, { mirror: $("live-mirror").checked, patience: 3 * (meter.read().latency ?? 0) });
   view.showCount(result.people.length);
-  if (state.recorder && !state.recorder.add(result)) finishRecording("It was full. ");
+  if (state.recorder && !state.recorder.add(toSource(result, source))) finishRecording("It was full. ");
 }
 
 /** One that is over by itself, with the next result. */
@@ -232,15 +246,9 @@ function changeOptions() {
   }, CALM);
 }
 
-/** A stream keeps its model, so another one takes another stream. */
-function reopen() {
-  stream.open(options.hello());
-  connecting();
-}
-
 function tryAgain() {
   if (!state.trouble?.at) {
-    reopen();
+    connect();
     return;
   }
   state.trouble.at = performance.now();
@@ -319,7 +327,7 @@ function listen() {
   $("live-try").addEventListener("click", tryAgain);
   $("live-mirror").addEventListener("change", chooseMirror);
   $("live-camera").addEventListener("change", chooseCamera);
-  $("live-model").addEventListener("change", () => state.isRunning && reopen());
+  $("live-model").addEventListener("change", () => state.isRunning && connect()); // a stream keeps its model
   $("live-video").addEventListener("resize", ({ target }) => view.showSize(target.videoWidth, target.videoHeight));
   document.addEventListener("visibilitychange", attend);
   window.addEventListener("beforeunload", (event) => {

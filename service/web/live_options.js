@@ -25,15 +25,18 @@ export function streamOptions() {
   };
 }
 
-/** @returns {object} what a stream begins with */
+/** @returns {object} what a stream begins with; the default model is not named, as another may take its place */
 export function hello() {
-  const model = $("live-model").value;
-  return { credits: CREDITS, ...(model ? { model } : {}), ...streamOptions() };
+  const model = $("live-model").selectedOptions[0];
+  return { credits: CREDITS, ...(model && !model.defaultSelected ? { model: model.value } : {}), ...streamOptions() };
 }
 
-/** @param {{name: string}[]} models the loaded ones, the default first */
+/** The choice stays while there is such a model. @param {{name: string}[]} models the loaded ones, the default first */
 export function offerModels(models) {
-  fillModels($("live-model"), $("live-model-field"), models);
+  const select = $("live-model");
+  const chosen = select.value;
+  fillModels(select, $("live-model-field"), models);
+  if (models.some(({ name }) => name === chosen)) select.value = chosen;
   showOptions();
 }
 

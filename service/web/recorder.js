@@ -9,7 +9,7 @@ export class Recorder {
   #parts = [];
   #lines = [];
 
-  /** @param {object} result of a stream @returns {boolean} whether there is room for more */
+  /** @param {object} result of a stream, in pixels of the camera's picture @returns {boolean} whether there is room for more */
   add({ type, skipped, dropped, picture, ...frame }) {
     const line = `${JSON.stringify(frame)}\n`;
     this.#lines.push(line);

@@ -28,7 +28,8 @@ export class Sender {
   /** Time and counts are from now on. */
   restart() {
     this.#began = performance.now();
-    this.frames = this.#sent = this.#stream.dropped = 0;
+    this.frames = this.#sent = 0;
+    this.#stream.restart();
   }
 
   pause() {
@@ -73,11 +74,17 @@ export class Sender {
     this.#newest = null;
     this.#last = now;
     this.#isBusy = true;
-    const jpeg = await jpegOf(this.#video, Math.max(LEAST_SIDE, SIDE_PER_RESOLUTION * this.#resolution));
+    const source = { width: this.#video.videoWidth, height: this.#video.videoHeight };
+    const jpeg = await this.#encode();
     this.#isBusy = false;
     if (!jpeg || !this.#end || !this.#stream.hasCredit) return;
-    this.#stream.send(jpeg, Math.max(0, taken - this.#began) / 1000, now);
+    this.#stream.send(jpeg, { timestamp: Math.max(0, taken - this.#began) / 1000, begun: now, source });
     this.#sent += 1;
     this.offer();
+  }
+
+  /** @returns {Promise<Uint8Array | null>} null where it did not work: the next frame may */
+  #encode() {
+    return jpegOf(this.#video, Math.max(LEAST_SIDE, SIDE_PER_RESOLUTION * this.#resolution)).catch(() => null);
   }
 }

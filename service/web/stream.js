@@ -42,9 +42,11 @@ export class PoseStream {
   #socket = null;
   #hello = null; // null once it is closed
   #welcome = null;
-  #underWay = new Map(); // sequence number, and when its picture was begun with
-  #lead = new Lead();
+  #underWay = new Map(); // by sequence number: when it was begun with, and the size of what it shows
+  #lead = null; // of the connection
   #sequence = 0; // goes on over connections, so that each picture of a recording has its own
+  #firstId = 0; // what people's numbers are raised by: those of the connections before are somebody else's
+  #highestId = 0;
   #heard = 0;
   #busyUntil = 0;
   #lastWords = null;
@@ -56,7 +58,8 @@ export class PoseStream {
    * @param {object} listeners
    * @param {(welcome: object) => void} listeners.onWelcome pictures may be sent from now on
    * @param {(options: object) => void} listeners.onOptions all of them, as the results from now on are made with
-   * @param {(result: object) => void} listeners.onResult
+   * @param {(result: object, source: {width: number, height: number}) => void} listeners.onResult `source` as it was
+   *   sent with; people's numbers are of one person each since `restart`, over connections
    * @param {(trouble: Trouble) => void} listeners.onTrouble the connection broke, or there is none
    * @param {(error: Error, index: number | null) => void} listeners.onProblem with one picture, or, with null, with the
    *   options that were changed
@@ -74,6 +77,11 @@ export class PoseStream {
     this.#connect();
   }
 
+  /** Counts and people's numbers begin anew, with the connection that is opened next. */
+  restart() {
+    this.dropped = this.#firstId = this.#highestId = 0;
+  }
+
   /** End it. Nothing is called back any more. */
   close() {
     this.#hello = null;
@@ -89,7 +97,7 @@ export class PoseStream {
   /** Whether the next picture may be sent: it never is where it would have to wait. */
   get hasCredit() {
     if (!this.isOpen || performance.now() < this.#busyUntil) return false;
-    return this.#underWay.size < Math.min(this.#welcome.credits, this.#lead.most);
+    return this.#underWay.size < this.#lead.most;
   }
 
   /** The least milliseconds between pictures: those that come sooner would be passed over. */
@@ -101,10 +109,12 @@ export class PoseStream {
    * Send a picture, for which there has to be a credit.
    *
    * @param {Uint8Array} jpeg
-   * @param {number} timestamp when it was taken, in seconds of whatever clock
-   * @param {number} begun when its encoding was begun, in milliseconds of `performance.now()`
+   * @param {object} about
+   * @param {number} about.timestamp when it was taken, in seconds of whatever clock
+   * @param {number} about.begun when its encoding was begun, in milliseconds of `performance.now()`
+   * @param {{width: number, height: number}} about.source of what it shows, before it was made smaller
    */
-  send(jpeg, timestamp, begun) {
+  send(jpeg, { timestamp, begun, source }) {
     const message = new Uint8Array(HEADER_BYTES + jpeg.length);
     const header = new DataView(message.buffer);
     header.setUint32(0, PICTURE);
@@ -112,7 +122,7 @@ export class PoseStream {
     header.setFloat64(8, timestamp);
     message.set(jpeg, HEADER_BYTES);
     if (this.#underWay.size === 0) this.#heard = performance.now();
-    this.#underWay.set(this.#sequence, begun);
+    this.#underWay.set(this.#sequence, { begun, source });
     this.#sequence += 1;
     this.#socket.send(message);
   }
@@ -158,18 +168,21 @@ export class PoseStream {
 
   #hear(message) {
     this.#heard = performance.now();
-    const begun = this.#underWay.get(message.index);
+    const sent = this.#underWay.get(message.index);
     this.#acknowledge(message);
     if (message.type === "welcome") {
       this.#welcome = message;
+      this.#lead = new Lead(message.credits);
+      this.#firstId = this.#highestId;
       this.#listeners.onOptions(message.options);
       this.#listeners.onWelcome(message);
     } else if (message.type === "options") {
       this.#listeners.onOptions(message.options);
     } else if (message.type === "result") {
       this.#pause = FIRST_PAUSE;
-      if (begun !== undefined) this.#lead.learn(this.#heard - begun, message.timing_ms);
-      this.#listeners.onResult(message);
+      if (!sent) return; // of a picture that was given up
+      this.#lead.learn(this.#heard - sent.begun, message.timing_ms);
+      this.#listeners.onResult({ ...message, people: message.people.map((person) => this.#raised(person)) }, sent.source);
     } else if (message.type === "error") {
       this.#hearProblem(message);
     }
@@ -178,6 +191,13 @@ export class PoseStream {
   #acknowledge({ index, skipped = [] }) {
     for (const sequence of [...skipped, index]) this.#underWay.delete(sequence);
     this.dropped += skipped.length;
+  }
+
+  #raised(person) {
+    if (person.id === null) return person;
+    const id = person.id + this.#firstId;
+    this.#highestId = Math.max(this.#highestId, id);
+    return { ...person, id };
   }
 
   #hearProblem({ index = null, fatal, problem }) {

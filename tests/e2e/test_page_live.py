@@ -11,14 +11,14 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect
+from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from service.streams.header import HEADER_BYTES, Header
 from service.streams.messages import StreamOptions
@@ -27,7 +27,7 @@ from shared.skeleton import BODY_18
 from tests.browser import another_browser, open_browser
 from tests.fake_camera import camera_flags, discs_camera, people_camera
 from tests.server_process import FAKE, REAL, Server, running
-from tests.stream_routes import StreamRoutes, error, person, result
+from tests.stream_routes import Picture, StreamRoutes, error, person, result
 
 FAR = "yaop.test"  # a name that is not this machine's own, but leads to it
 SHOULDERS = {"neck": (192.0, 150.0), "nose": (192.0, 100.0), "right_shoulder": (100.0, 150.0)}
@@ -348,19 +348,132 @@ def test_one_picture_at_a_time_is_under_way_where_results_hardly_travel(
 
 
 def test_another_model_takes_another_stream(page: Page, server: Server, service: StreamRoutes) -> None:
-    models = [
-        {"name": name, "version": "1.0.0", "default": name == "discs", "engine": "fake"} for name in ("discs", "big")
-    ]
-    page.route("**/models", lambda route: route.fulfill(json={"models": models}))
+    service.models = ["discs", "big"]
     start(page, server)
     until(page, lambda: service.pictures)
     page.locator("#live-model").select_option("big")
     until(page, lambda: len(service.hellos) == 2)
-    assert [hello.model for hello in service.hellos] == ["discs", "big"]
+    assert [hello.model for hello in service.hellos] == [None, "big"]  # the default may become another
     expect(page.locator("#live-command")).to_contain_text("--model big")
     until(page, lambda: service.pictures[-1].header.sequence > 5)
     sequences = [picture.header.sequence for picture in service.pictures]
     assert sequences == sorted(set(sequences))  # go on, so that a recording has each once
+
+
+def test_a_model_that_is_gone_gives_way_to_the_default(page: Page, server: Server, service: StreamRoutes) -> None:
+    service.models = ["discs", "big"]
+    start(page, server)
+    page.locator("#live-model").select_option("big")
+    until(page, lambda: len(service.hellos) == 2)
+    service.models = ["other"]
+    service.refuse = (4400, "model-not-found: There is no model big.")
+    service.close(1012, "model-replaced: It was replaced.")
+    expect(page.locator("#live-notice")).to_contain_text("There is no model big.")
+    service.refuse = None
+    page.get_by_role("button", name="Start again").click()
+    expect(page.locator("#live-count")).to_have_text("Nobody found")
+    assert [hello.model for hello in service.hellos] == [None, "big", "big", None]
+    expect(page.locator("#live-model-field")).to_be_hidden()
+    service.models = ["discs", "other"]
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Start the camera").click()
+    expect(page.locator("#live-model-field")).to_be_visible()
+
+
+def test_a_list_of_models_that_does_not_come_is_not_needed(page: Page, server: Server, service: StreamRoutes) -> None:
+    page.route("**/models", lambda route: route.abort())
+    start(page, server)
+    expect(page.locator("#live-count")).to_have_text("Nobody found")
+
+
+def test_a_picture_that_cannot_be_encoded_is_passed_over(page: Page, server: Server, service: StreamRoutes) -> None:
+    page.add_init_script("""
+      const real = HTMLCanvasElement.prototype.toBlob;
+      HTMLCanvasElement.prototype.toBlob = function () {
+        HTMLCanvasElement.prototype.toBlob = real;
+        throw new DOMException("No", "EncodingError");
+      };
+    """)
+    start(page, server)
+    until(page, lambda: len(service.pictures) > 3)
+    assert service.pictures[0].header.sequence == 0
+
+
+def test_how_much_is_under_way_is_found_out_anew_with_each_connection(
+    page: Page, server: Server, service: StreamRoutes
+) -> None:
+    slow = {"timing_ms": {"total": 1e6, "queue": 0.0}}  # nothing of the time is left for the network
+    service.answer = lambda picture: result(picture.header).model_copy(update=slow)
+    start(page, server)
+    until(page, lambda: len(service.pictures) > 3)
+    service.answer = lambda _: None
+    service.close(1012)
+    until(page, lambda: len(service.hellos) == 2)
+    before = len(service.pictures)
+    until(page, lambda: len(service.pictures) == before + 2)
+
+
+# What is recorded
+
+
+def record(page: Page, service: StreamRoutes, during: Callable[[], None]) -> list[Frame]:
+    """Record from the picture under way until after `during`, and some pictures more."""
+    page.get_by_role("button", name="Record").click()
+    until_some_more(page, service)
+    during()
+    until_some_more(page, service)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save recording").click()
+    return [Frame.model_validate_json(line) for line in Path(download.value.path()).read_text().splitlines()]
+
+
+def until_some_more(page: Page, service: StreamRoutes) -> None:
+    before = len(service.pictures)
+    until(page, lambda: len(service.pictures) > before + 3)
+
+
+def test_a_recording_is_in_pixels_of_the_camera_whatever_is_sent(
+    page: Page, server: Server, service: StreamRoutes
+) -> None:
+    def someone(picture: Picture) -> Any:  # at (639, 479) and (-0.5, -0.5) of 640 x 480, as pixels have their centres
+        width, height = size_of(picture.jpeg)
+        points = {"neck": (639.5 * width / 640 - 0.5, 479.5 * height / 480 - 0.5), "nose": (-0.5, -0.5)}
+        return result(picture.header, person(points, 1), size=(width, height))
+
+    def accurate() -> None:
+        page.locator("label[for=live-balanced]").click()
+        until(page, lambda: size_of(service.pictures[-1].jpeg) == (576, 432))
+        page.locator("label[for=live-accurate]").click()
+        until(page, lambda: size_of(service.pictures[-1].jpeg) == (640, 480))
+
+    service.answer = someone
+    start(page, server)
+    frames = record(page, service, accurate)
+    assert {(frame.width, frame.height) for frame in frames} == {(640, 480)}
+    for seen in [frame.people[0] for frame in frames]:
+        neck, nose = seen.keypoints["neck"], seen.keypoints["nose"]
+        assert neck and nose
+        assert seen.keypoints["right_shoulder"] is None
+        assert (neck.x, neck.y, nose.x, nose.y) == pytest.approx((639, 479, -0.5, -0.5), abs=0.02)
+        assert seen.bbox == pytest.approx((-0.5, -0.5, 639.5, 479.5), abs=0.02)
+
+
+def test_a_number_in_a_recording_is_never_of_two_people(page: Page, server: Server, service: StreamRoutes) -> None:
+    def reconnect() -> None:
+        service.close(1012)
+        until(page, lambda: len(service.hellos) == 2)
+
+    service.answer = lambda picture: result(
+        picture.header, person(SHOULDERS, 1), person(SHOULDERS, 3), person(SHOULDERS)
+    )
+    start(page, server)
+    frames = record(page, service, reconnect)
+    assert sorted({tuple(seen.id for seen in frame.people) for frame in frames}) == [(1, 3, None), (4, 6, None)]
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Start the camera").click()  # it is another recording from now on
+    until(page, lambda: len(service.hellos) == 3)
+    frames = record(page, service, lambda: None)
+    assert {tuple(seen.id for seen in frame.people) for frame in frames} == {(1, 3, None)}
 
 
 # What is shown
@@ -478,6 +591,29 @@ def test_a_camera_that_is_unplugged_is_explained(page: Page, server: Server, ser
     )
     expect(page.get_by_role("alert")).to_contain_text("The camera is gone")
     page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#live-count")).to_have_text("Nobody found")
+
+
+def test_a_camera_that_gives_no_pictures_is_told_of_until_another_one_is_on(
+    page: Page, server: Server, service: StreamRoutes
+) -> None:
+    start(page, server)
+    expect(page.locator("#live-count")).to_have_text("Nobody found")
+    page.evaluate(
+        "document.getElementById('live-video').srcObject.getVideoTracks()[0].dispatchEvent(new Event('mute'))"
+    )
+    expect(page.locator("#live-notice")).to_contain_text("The camera gives no pictures")
+    page.locator("#live-camera").dispatch_event("change")
+    expect(page.locator("#live-notice")).to_be_hidden()
+
+
+def test_cameras_that_cannot_be_listed_may_be_used(page: Page, server: Server, service: StreamRoutes) -> None:
+    page.add_init_script("""
+      MediaDevices.prototype.enumerateDevices = async () => {
+        throw new DOMException("No", "NotAllowedError");
+      };
+    """)
+    start(page, server)
     expect(page.locator("#live-count")).to_have_text("Nobody found")
 
 
@@ -661,14 +797,11 @@ def test_one_of_several_cameras_is_chosen_and_kept(browser: Browser, chromium: P
         until(page, lambda: page.evaluate(f"{shown} === {json.dumps(wanted)}"))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844), (320, 568)])
 def test_the_tab_fits_phones_and_desktops_in_light_and_dark(
-    browser: Browser, server: Server, size: tuple[int, int], scheme: Any
+    page: Page, server: Server, service: StreamRoutes, size: tuple[int, int]
 ) -> None:
-    context: BrowserContext = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
-    page = context.new_page()
-    service = StreamRoutes().install(page)
+    page.set_viewport_size({"width": size[0], "height": size[1]})
     start(page, server)
     expect(page.locator("#live-count")).to_have_text("Nobody found")
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
@@ -681,7 +814,11 @@ def test_the_tab_fits_phones_and_desktops_in_light_and_dark(
     service.close(1013, service.refuse[1])
     expect(page.locator("#live-notice")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    assert brightness(page, "light") > 600 > brightness(page, "dark")
+
+
+def brightness(page: Page, scheme: Literal["light", "dark"]) -> int:
+    """Of the page's background, 0 to 765."""
+    page.emulate_media(color_scheme=scheme)
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    brightness = sum(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(","))
-    assert (brightness > 600) == (scheme == "light")
-    context.close()
+    return sum(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(","))

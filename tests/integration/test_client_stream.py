@@ -20,6 +20,7 @@ import pytest
 from service.client import Client, ClientError, PictureError, StreamClosed, StreamTimeout
 from service.client import stream_socket as stream_socket_module
 from service.client.stream import PoseStream
+from service.client.stream_desk import Desk
 from shared.errors import YaopError
 from tests import photos
 from tests.fake_engine import discs, person_at
@@ -205,6 +206,71 @@ def test_estimating_fails_when_the_picture_is_no_picture_or_passed_over_or_takes
         asked.set()
         result = stream.receive(20)
         assert result is not None and result.index == 3
+
+
+def test_a_result_that_comes_just_as_its_time_is_over_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget, asked = Desk.forget, threading.Event()
+
+    def forget_late(desk: Desk, sequence: int) -> None:
+        asked.set()
+        ends = time.monotonic() + 20
+        while desk.under_way and time.monotonic() < ends:
+            time.sleep(0.002)
+        forget(desk, sequence)
+
+    def behave(talk: Talk) -> None:
+        talk.welcome()
+        sequence = talk.picture()
+        asked.wait(20)
+        talk.result(sequence)
+        talk.until_gone()
+
+    monkeypatch.setattr(Desk, "forget", forget_late)
+    with streaming(behave) as stream:
+        assert stream.estimate(b"0", timeout=0.05).index == 0
+        assert stream.receive(0) is None
+
+
+def test_no_failure_of_a_stream_tells_the_password_of_its_address() -> None:
+    with stream_server(Talk.answer_all, path="/elsewhere") as url:
+        messages = [str(opening(with_password(url)))]
+    messages += [str(opening(with_password(url))), str(opening(with_password(url).replace("user:secret", "secret")))]
+    with stream_server(Talk.answer_all, subprotocol=False) as url:
+        messages += [str(opening(with_password(url)))]
+    with stream_server(Talk.until_gone) as url:
+        messages += [str(opening(with_password(url), open_timeout=0.1))]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        messages += [str(opening(with_password(url), open_timeout=0.05))]
+    for message in messages:
+        assert "secret" not in message
+        assert "127.0.0.1" in message
+
+
+def with_password(url: str) -> str:
+    return url.replace("//", "//user:secret@")
+
+
+def test_a_service_that_hangs_writes_nothing_to_the_terminal() -> None:
+    """Pings that fail are an exception for who receives, and no traceback for who runs the program."""
+    script = (
+        "import sys\n"
+        "from functools import partial\n"
+        "from websockets.sync import client\n"
+        "def fail(*_, **__):\n"
+        "    raise TimeoutError('timed out')\n"
+        "client.ClientConnection.ping = fail\n"
+        "client.connect = partial(client.connect, ping_interval=0.02)\n"
+        "from service.client import Client\n"
+        "with Client(sys.argv[1]).stream() as stream:\n"
+        "    stream._socket._connection.keepalive_thread.join(20)\n"
+        "    print(stream._socket._connection.keepalive_thread.is_alive())\n"
+    )
+    with stream_server(Talk.answer_all) as url:
+        done = subprocess.run(
+            [sys.executable, "-c", script, url], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_iterating_goes_on_after_a_picture_that_was_not_looked_at() -> None:

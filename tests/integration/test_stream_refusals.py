@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -142,6 +143,27 @@ def test_there_are_as_many_streams_from_an_address_as_may_be() -> None:
         clients[0].socket.close()
         service.wait_for_streams(1)
         assert StreamClient(service.url).look(0).people
+
+
+def test_behind_a_proxy_on_this_machine_clients_count_for_themselves() -> None:
+    one, other = ({"X-Forwarded-For": address} for address in ("192.0.2.1", "192.0.2.2"))
+    with streaming(max_streams_per_address=1) as service, StreamClient(service.url, headers=one):
+        with StreamClient(service.url, headers=other) as client:
+            assert client.look(0).people
+        with StreamClient(service.url, headers=one, hello=False) as client:
+            assert client.end()[0] == 1013
+
+
+@pytest.mark.parametrize(("named", "most"), [("198.51.100.7", 1), ("198.51.100.7, 127.0.0.0/8", 2)])
+def test_a_proxy_is_believed_if_it_is_named(named: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", named)
+    with streaming(max_streams_per_address=1) as service, ExitStack() as closing:
+        for i in range(most):
+            headers = {"X-Forwarded-For": f"192.0.2.{i}"}
+            closing.enter_context(StreamClient(service.url, headers=headers))
+        address = "192.0.2.0" if most > 1 else "192.0.2.9"  # all are one, where it is not believed
+        last = StreamClient(service.url, headers={"X-Forwarded-For": address}, hello=False)
+        assert closing.enter_context(last).end()[0] == 1013
 
 
 def check_full(service: Service) -> None:

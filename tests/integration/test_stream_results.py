@@ -184,6 +184,26 @@ def test_tracking_that_is_turned_on_again_gives_new_ids(service: Service) -> Non
         assert client.look(2).people[0].id == 2
 
 
+def test_tracking_that_is_off_for_no_picture_goes_on(service: Service) -> None:
+    with StreamClient(service.url) as client:
+        client.look(0)
+        for track in (False, True):
+            client.text(type="options", track=track)
+            client.expect(OptionsChanged)
+        assert client.look(1).people[0].id == 1
+
+
+def test_people_keep_their_ids_in_pictures_of_another_size(service: Service) -> None:
+    with StreamClient(service.url) as client:
+        assert client.look(0).people[0].id == 1
+        large = encode(discs(2 * WIDTH, 2 * HEIGHT, person_at(160, 134, 60), 12), "jpeg")
+        for index in (1, 2):
+            result = client.look(index, large)
+            assert result.people[0].id == 1
+            assert neck(result) == pytest.approx((160, 134), abs=2)
+        assert client.look(3).people[0].id == 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "name"),
     [

@@ -466,3 +466,40 @@ def test_an_error_says_whether_it_may_pass(given: Any, passing: bool) -> None:
 )
 def test_the_address_of_its_streams_names_a_service_too(given: str, url: str) -> None:
     assert Client(given).url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://user:secret@127.0.0.1", "http://user:sec/secret@[::1", "user:secret@127.0.0.1", "ws://a:secret@"]
+)
+def test_an_address_that_is_none_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(YaopError, match="no address of a service") as caught:
+        Client(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        httpx.Response(404, text="no"),
+        httpx.Response(200, text="no"),
+        httpx.Response(307, headers={"location": "http://user:secret@elsewhere/"}),
+        REFUSED,
+        httpx.ConnectError("http://user:secret@yaop.test: no"),
+    ],
+)
+def test_no_failure_tells_the_password_of_the_address(given: Any) -> None:
+    script = Script(GET__models=[given])
+    with pytest.raises(ClientError) as caught:
+        Client("http://user:secret@yaop.test:8000", transport=script).models()
+    assert "secret" not in str(caught.value)
+    assert "yaop.test" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["clé-geheim", "geheim\n", " geheim", "geh\0eim", "geheim\r\nX-Other: 1"])
+def test_a_key_that_cannot_be_sent_is_told_without_it(key: str) -> None:
+    with pytest.raises(YaopError, match="the key cannot be sent") as caught:
+        Client("http://yaop.test", key)
+    assert "geh" not in str(caught.value)
+    with pytest.raises(YaopError, match="the key cannot be sent") as caught:
+        client(Script()).reload_models(admin_key=key)
+    assert "geh" not in str(caught.value)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from service.live.picture import BgrPixels, Picture
 from service.live.remote import RemoteLooker
 from service.live.seen import Seen
 from service.live.slot import Slot
+from service.live.source import Capture
 from service.live.stopping import Stop
 from service.streams.messages import StreamOptions, StreamResult
 from shared.images import decode_image
@@ -30,8 +32,9 @@ Reply = Callable[[int, bytes], Answer]
 class FakeStream:
     """As much of `PoseStream` as is used: each picture gets the reply of a script, and the end is closed in order."""
 
-    def __init__(self, reply: Reply, credit: int = 2) -> None:
-        self.welcome = SimpleNamespace(credits=credit, options=StreamOptions(resolution=128))
+    def __init__(self, reply: Reply, credit: int = 2, most_bytes: int = 10**6) -> None:
+        limits = SimpleNamespace(frame_bytes=most_bytes)
+        self.welcome = SimpleNamespace(credits=credit, options=StreamOptions(resolution=128), limits=limits)
         self.sent: list[float] = []
         self.closed = False
         self._reply = reply
@@ -46,6 +49,8 @@ class FakeStream:
         with self._changed:
             if self.closed:
                 raise StreamClosed(1000, "closed")
+            if len(picture) > self.welcome.limits.frame_bytes:
+                raise PictureError("Picture too large", f"it has {len(picture)} bytes")
             self.sent.append(timestamp)
             self._answers.append(self._reply(len(self.sent) - 1, picture))
             self._changed.notify_all()
@@ -78,6 +83,20 @@ def result(sequence: int, picture: bytes, person: int = 1) -> StreamResult:
     nose = Keypoint(x=width - 1, y=(height - 1) / 2, score=0.9)
     people = [Person(id=person, score=0.9, bbox=(nose.x, nose.y, 0, 0), keypoints={"nose": nose})]
     return StreamResult(index=sequence, timestamp=7, width=width, height=height, people=people, model=MODEL)
+
+
+class HangingStream(FakeStream):
+    """Takes pictures, and never answers; it takes the end no better."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda sequence, picture: None)
+
+    def receive(self, timeout: float) -> StreamResult | None:
+        time.sleep(0.005)
+        return None
+
+    def finish(self) -> None:
+        pass
 
 
 def pictures(count: int, first: int = 0) -> Slot[Picture]:
@@ -211,3 +230,97 @@ def test_a_failure_of_the_sending_side_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         Run(FakeStream(fail)).results(pictures(3))
+
+
+def test_pictures_that_are_too_large_are_told_once_and_do_not_keep_it_from_ending() -> None:
+    run = Run(FakeStream(result, most_bytes=10))
+    run.looker.open()
+    slot: Slot[Picture] = Slot()
+    rng = np.random.default_rng(1)
+    results = run.looker.results(slot)
+    for index in range(3):
+        slot.put(Picture(index, index / 10, BgrPixels(rng.integers(0, 255, (24, 32 + index, 3), np.uint8))))
+        assert next(results) is None  # so whoever runs it may look whether it is time to end
+        while slot._item is not None:
+            assert next(results) is None
+    slot.finish()
+    assert [seen for seen in results if seen] == []
+    assert len(run.notes) == 1
+    assert run.notes[0].startswith("a picture was passed over: Picture too large: it has ")
+
+
+def test_pictures_that_are_a_little_too_large_go_out_in_lower_quality() -> None:
+    noise = BgrPixels(np.random.default_rng(1).integers(0, 255, (240, 320, 3), np.uint8))
+    sizes: list[int] = []
+
+    def reply(sequence: int, picture: bytes) -> Answer:
+        sizes.append(len(picture))
+        return result(sequence, picture)
+
+    for most in (10**6, 15_000):
+        slot: Slot[Picture] = Slot()
+        slot.put(Picture(0, 0.0, noise))
+        slot.finish()
+        run = Run(FakeStream(reply, most_bytes=most))
+        assert len(run.results(slot)) == 1
+        assert run.notes == []
+    assert sizes[1] < 15_000 < sizes[0]
+
+
+def test_a_service_that_hangs_is_waited_for_no_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.live.remote._LAST_RESULTS_SECONDS", 0.1)
+    slot: Slot[Picture] = Slot()
+    run = Run(HangingStream())
+    run.looker.open()
+    results = run.looker.results(slot)
+    for index in range(3):  # one more than there are credits
+        slot.put(Picture(index, index / 10, BgrPixels(np.full((24, 32, 3), 90, np.uint8))))
+        while index < 2 and slot._item is not None:
+            assert next(results) is None
+    ends = time.monotonic() + 0.3
+    while time.monotonic() < ends:
+        assert next(results) is None  # a service may be slow for as long as there are pictures
+    slot.finish()
+    for seen in results:
+        assert seen is None
+        assert time.monotonic() < ends + 10
+    assert not slot.ended
+    assert run.waits == []
+
+
+def test_a_clip_that_has_ended_does_not_wait_for_a_service_that_is_away() -> None:
+    slot = pictures(10**6)
+    gone = ClientError("No answer", "refused")
+    run = Run(FakeStream(lambda sequence, picture: StreamClosed(1006, "lost")), *[gone] * 100)
+
+    def sleep(seconds: float) -> None:
+        run.waits.append(seconds)
+        if len(run.waits) == 3:
+            slot.finish()  # with a picture that nobody took
+
+    run.looker._backoff = Backoff(Patience(1e9, None, sleep=sleep))
+    assert run.results(slot) == []
+    assert len(run.waits) == 3
+
+
+def test_the_end_of_a_source_ends_a_wait_that_is_under_way() -> None:
+    class Short:
+        size = None
+
+        def pictures(self) -> Iterator[Picture]:
+            yield Picture(0, 0.0, BgrPixels(np.full((24, 32, 3), 90, np.uint8)))
+
+        def stop(self) -> None:
+            pass
+
+    stop = Stop()
+    with Capture(Short(), stop.wake) as capture:
+        start = time.monotonic()
+        waiting = threading.Thread(target=stop.wait, args=(60,))
+        waiting.start()
+        capture.start()
+        waiting.join(60)
+        assert time.monotonic() - start < 30
+        assert capture.slot.finished
+        assert not capture.slot.ended
+    assert not stop.requested

@@ -79,7 +79,7 @@ def test_a_picture_sent_as_it_is_needs_no_change() -> None:
 
 def test_what_is_sent_shows_the_picture_in_its_colours() -> None:
     image = discs(640, 480, person_at(320, 300, 160), 30)
-    sent = decode_image(encode(BgrPixels(np.ascontiguousarray(image[..., ::-1])), Size(320, 240)))
+    sent = decode_image(encode(BgrPixels(np.ascontiguousarray(image[..., ::-1])), Size(320, 240), 10**6))
     assert sent.shape == (240, 320, 3)
     for (x, y), color in {(160, 150): (0, 255, 0), (160, 70): (255, 0, 0), (80, 150): (0, 0, 255)}.items():
         assert np.abs(sent[y, x].astype(int) - color).max() < 40

@@ -18,6 +18,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert settings.model == ("mobilenet_fpn",)
     assert settings.max_body_bytes == 25_000_000
     assert settings.max_pixels == 50_000_000
+    assert settings.header_timeout == 10
     assert (settings.max_streams, settings.max_streams_per_address, settings.origins) == (100, 32, ())
     assert (settings.max_stream_frame_bytes, settings.max_stream_pixels) == (4_000_000, 8_912_896)
     assert (settings.max_stream_fps, settings.stream_idle_timeout, settings.stream_send_timeout) == (60, 60, 10)
@@ -49,6 +50,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         ("MAX_BODY_BYTES", "0"),
         ("MAX_PIXELS", "-5"),
         ("MAX_BATCH_IMAGES", "0"),
+        ("HEADER_TIMEOUT", "0"),
         ("SHUTDOWN_TIMEOUT", "soon"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),

@@ -152,3 +152,13 @@ def test_a_state_that_is_none_is_refused_and_changes_nothing() -> None:
         with pytest.raises(TrackingStateError, match="not the state of a smoother"):
             smoother.restore(wrong)
     assert smoother.state() == before
+
+
+def test_time_that_went_back_is_not_counted_twice() -> None:
+    straight, back = Smoother(BODY_18), Smoother(BODY_18)
+    for time in (0.0, 0.1, 0.2):
+        straight.update(person(), time)
+        back.update(person(), time)
+    back.update(person(), 0.05)
+    expected = straight.update(person(310), 0.21).people.keypoints
+    assert np.abs(back.update(person(310), 0.21).people.keypoints - expected).max() < 0.2

@@ -140,6 +140,22 @@ def test_timestamps_that_stand_still_or_go_back_do_no_harm() -> None:
     assert [tracker.update(people(walker(100, 0)), time).ids for time in (1.0, 1.0, 0.5, 0.5, 1.5)] == [(1,)] * 5
 
 
+def test_time_that_went_back_is_not_counted_twice() -> None:
+    tracker = Tracker(BODY_18)
+    follow(tracker, [people(walker(100, 0))] * FPS)  # for a second
+    for time in (1.1, 0.2, 2.8):
+        assert tracker.update(People.none(BODY_18), time).ids == ()
+    assert tracker.update(people(walker(100, 0)), 2.9).ids == (1,)
+
+
+def test_a_clock_that_was_set_back_is_followed() -> None:
+    tracker = Tracker(BODY_18)
+    follow(tracker, [people(walker(100, 0))] * FPS, start=1000.0)
+    follow(tracker, [people(walker(100, 0))] * FPS, start=0.0)
+    tracker.update(People.none(BODY_18), 1.1)
+    assert tracker.update(people(walker(100, 0)), 4.0).ids == (2,)
+
+
 def test_people_of_one_keypoint_or_of_none_do_no_harm() -> None:
     tracker = Tracker(BODY_18)
     point = np.zeros((18, 3), np.float32)
