@@ -11,10 +11,12 @@ INSTALL_YAOP := $(INSTALL) --no-deps --no-build-isolation --editable .
 UV := uv==0.13.9
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--custom-compile-command 'make lock' --constraints requirements/constraints.in $(if $(UPGRADE),--upgrade)
+# What is installed where nothing is developed: the versions of the tests.
+LOCK = $(COMPILE) pyproject.toml requirements/build.in --no-annotate --constraints requirements/dev.lock
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help serve test lint format bench train soak screenshots lock browser postgres environment clean
+.PHONY: help serve test lint format bench train soak screenshots images docs lock browser postgres environment clean
 
 help: ## what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -48,6 +50,13 @@ soak: environment ## kill a training run and a server with video jobs twenty tim
 screenshots: environment browser ## take the pictures of the page in docs/screenshots again
 	@$(BIN)/python -m tests.screenshots
 
+images: environment ## build both container images without a Docker engine, try them, and print their sizes
+	@deploy/build-without-docker.sh $(ARGS)
+	@$(BIN)/python -m deploy.try_images
+
+docs: environment ## write the tables of settings and metrics in docs/operations.md again
+	@$(BIN)/python -m service.reference docs/operations.md
+
 environment: $(VENV)/dev.stamp
 
 browser: ## a Chromium for the end-to-end tests, where one can be had
@@ -60,8 +69,12 @@ lock: $(VENV)/bin/python ## pin the packages again (UPGRADE=1: to their newest v
 	@$(INSTALL) '$(UV)'
 	@$(COMPILE) pyproject.toml requirements/build.in --extra serve --extra train --extra tensorflow --extra dev \
 		--output-file requirements/dev.lock
-	@$(COMPILE) pyproject.toml requirements/build.in --extra serve --constraints requirements/dev.lock \
-		--no-annotate --output-file requirements/serve.lock
+	@$(LOCK) --extra serve --output-file requirements/serve.lock
+	@$(LOCK) --extra serve --extra tensorflow --output-file requirements/serve-tensorflow.lock
+	@$(LOCK) --extra serve --extra gpu --output-file requirements/serve-gpu.lock
+	@$(LOCK) --extra train --output-file requirements/train.lock
+	@$(LOCK) --extra train --extra gpu --output-file requirements/train-gpu.lock
+	@$(COMPILE) pyproject.toml requirements/build.in --no-annotate --extra tpu --output-file requirements/train-tpu.lock
 
 clean: ## remove what these goals made, but not runs/ or data/
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
