@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE = ("-m", "tests.fake_server")
@@ -88,6 +89,24 @@ def running(*command: str, **env: str) -> Iterator[Server]:
             if server.process.poll() is None:
                 server.process.kill()
             server.process.wait(30)
+
+
+@contextmanager
+def started(*arguments: str | Path, stdout: Any = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+    """One ``yaop`` command under way, in a process group of its own as a shell makes it; killed with the block."""
+    command = [sys.executable, "-m", "shared.cli", *map(str, arguments)]
+    how: dict[str, Any] = {"stdout": stdout, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    how |= {"preexec_fn": _heed_ctrl_c, "start_new_session": True}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **how) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _heed_ctrl_c() -> None:
+    """As from a terminal, also where the tests run in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_yaop(

@@ -6,20 +6,16 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shared.bundle import Bundle
 from shared.schema import Frame
 from tests.clips import disc_neck, discs_clip, people_clip
-from tests.server_process import FAKE, ROOT, Server, run_yaop, running
+from tests.server_process import FAKE, Server, run_yaop, running, started
 
 SIZE = (1280, 720)  # more than is sent
 FPS = 15
@@ -41,24 +37,6 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server() -> Iterator[Server]:
     with running(*FAKE) as started_server:
         yield started_server
-
-
-@contextmanager
-def started(*arguments: str | Path, stdout: Any = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
-    """A `yaop stream` under way, in a process group of its own as a shell makes it."""
-    command = [sys.executable, "-m", "shared.cli", "stream", *map(str, arguments)]
-    how: dict[str, Any] = {"stdout": stdout, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    how |= {"preexec_fn": heed_ctrl_c, "start_new_session": True}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **how) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def heed_ctrl_c() -> None:
-    """As from a terminal, also where the tests run in the background, which ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def frames_in(log: Path) -> list[Frame]:
@@ -118,7 +96,7 @@ def test_a_service_that_restarts_is_only_a_pause(clip: Path, tmp_path: Path, num
     log = tmp_path / "log.jsonl"
     with (
         running(*FAKE) as first,
-        started("--file", clip, "--url", first.url, "--json", log, "--no-smooth") as command,
+        started("stream", "--file", clip, "--url", first.url, "--json", log, "--no-smooth") as command,
     ):
         wait_for_frames(log, 10)
         first.stop(number)
@@ -157,7 +135,7 @@ def test_an_interrupt_ends_it_in_order(
     assert shipped_bundle.litert is not None
     log = tmp_path / "log.jsonl"
     where = ("--url", server.url) if there else ()
-    with started("--file", clip, "--json", log, "--resolution", "fast", *where) as command:
+    with started("stream", "--file", clip, "--json", log, "--resolution", "fast", *where) as command:
         wait_for_frames(log, 3)
         (decoder,) = children_of(command.pid)
         os.killpg(command.pid, number)
@@ -172,7 +150,7 @@ def test_an_interrupt_ends_it_in_order(
 
 
 def test_a_reader_that_leaves_ends_it_in_order(clip: Path, server: Server) -> None:
-    with started("--file", clip, "--url", server.url) as command:
+    with started("stream", "--file", clip, "--url", server.url) as command:
         assert command.stdout
         assert command.stderr
         Frame.model_validate_json(command.stdout.readline())
@@ -184,7 +162,7 @@ def test_a_reader_that_leaves_ends_it_in_order(clip: Path, server: Server) -> No
 
 def test_an_interrupt_while_the_service_is_away_ends_it_in_order(clip: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    with running(*FAKE) as first, started("--file", clip, "--url", first.url, "--json", log) as command:
+    with running(*FAKE) as first, started("stream", "--file", clip, "--url", first.url, "--json", log) as command:
         wait_for_frames(log, 3)
         first.stop(signal.SIGKILL)
         assert command.stderr

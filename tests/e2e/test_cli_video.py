@@ -8,9 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +19,7 @@ from shared import cli
 from shared.bundle import Bundle
 from shared.schema import Frame
 from tests.clips import discs_clip
-from tests.server_process import FAKE, ROOT, Server, running
+from tests.server_process import FAKE, ROOT, Server, running, started
 
 FRAMES = 130
 SLOWLY = (*FAKE, "0.02")  # seconds a frame: the job takes three seconds or so
@@ -39,24 +37,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = str(tmp_path_factory.mktemp("service") / "data")
     with running(*SLOWLY, data_dir=data, max_video_bytes="1MB") as started_server:
         yield started_server
-
-
-@contextmanager
-def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """A `yaop video` under way, in a process group of its own as a shell makes it."""
-    command = [sys.executable, "-m", "shared.cli", "video", *map(str, arguments)]
-    how: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    how |= {"preexec_fn": heed_ctrl_c, "start_new_session": True}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **how) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def heed_ctrl_c() -> None:
-    """As from a terminal, also where the tests run in the background, which ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> None:
@@ -86,7 +66,7 @@ def test_a_servers_death_is_only_a_pause(clip: Path, tmp_path: Path) -> None:
     out, poses, data = tmp_path / "out.webm", tmp_path / "poses.jsonl", str(tmp_path / "data")
     with (
         running(*SLOWLY, data_dir=data) as server,
-        started(clip, out, "--json", poses, "--url", server.url) as command,
+        started("video", clip, out, "--json", poses, "--url", server.url) as command,
     ):
         read_until(command, "Annotating: ")
         server.stop(signal.SIGKILL)
@@ -99,7 +79,7 @@ def test_a_servers_death_is_only_a_pause(clip: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupt_cancels_the_job_on_the_server(clip: Path, tmp_path: Path, server: Server) -> None:
-    with started(clip, tmp_path / "out.mp4", "--url", server.url) as command:
+    with started("video", clip, tmp_path / "out.mp4", "--url", server.url) as command:
         read_until(command, "Annotating: ")
         assert press_ctrl_c(command) == ""
     assert command.returncode == 130
@@ -114,7 +94,9 @@ def test_an_interrupt_here_leaves_nothing_behind(
     clip: Path, tmp_path: Path, shipped_bundle: Bundle, number: int
 ) -> None:
     assert shipped_bundle.litert is not None
-    with started(clip, tmp_path / "out.mp4", "--json", tmp_path / "poses.jsonl", "--resolution", "512") as command:
+    with started(
+        "video", clip, tmp_path / "out.mp4", "--json", tmp_path / "poses.jsonl", "--resolution", "512"
+    ) as command:
         read_until(command, "Annotating: 10%")
         if number == signal.SIGINT:
             errors = press_ctrl_c(command)
@@ -128,7 +110,7 @@ def test_an_interrupt_here_leaves_nothing_behind(
 
 def test_a_reader_that_leaves_early_does_not_stop_the_video(clip: Path, tmp_path: Path, shipped_bundle: Bundle) -> None:
     assert shipped_bundle.litert is not None
-    with started(clip, tmp_path / "out.avi", "--json", "-", "--resolution", "fast", "--every", "5") as command:
+    with started("video", clip, tmp_path / "out.avi", "--json", "-", "--resolution", "fast", "--every", "5") as command:
         assert command.stdout
         assert Frame.model_validate_json(command.stdout.readline()).index == 0
         command.stdout.close()
