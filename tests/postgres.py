@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,33 +24,33 @@ def find_postgres() -> Path | None:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """A server on loopback with its data in `folder`, stopped at the end of the block. Gives the URL of a database."""
+def postgres() -> Iterator[str]:
+    """A server on loopback with its data in a folder of its own, gone at the end of the block. Gives a database's URL.
+
+    Not in a folder of pytest's: those are closed to others, and PostgreSQL refuses to run as root.
+    """
     programs = find_postgres()
     assert programs is not None
-    data = folder / "data"
-    data.mkdir(parents=True)
-    as_owner = _as_owner(folder)
-    _run([*as_owner, programs / "initdb", "-D", data, "-U", "yaop", "-A", "trust", "--no-sync", "-E", "UTF8"])
-    port = _free_port()
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
-    control = [*as_owner, programs / "pg_ctl", "-D", data, "-w"]
-    _run([*control, "-l", data / "log", "-o", options, "start"])
-    try:
-        yield f"postgresql://yaop@127.0.0.1:{port}/postgres"
-    finally:
-        _run([*control, "-m", "immediate", "stop"])
+    with tempfile.TemporaryDirectory(prefix="yaop-postgres-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        as_owner = _as_owner(Path(folder))
+        _run([*as_owner, programs / "initdb", "-D", data, "-U", "yaop", "-A", "trust", "--no-sync", "-E", "UTF8"])
+        port = _free_port()
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
+        control = [*as_owner, programs / "pg_ctl", "-D", data, "-w"]
+        _run([*control, "-l", data / "log", "-o", options, "start"])
+        try:
+            yield f"postgresql://yaop@127.0.0.1:{port}/postgres"
+        finally:
+            _run([*control, "-m", "immediate", "stop"])
 
 
 def _as_owner(folder: Path) -> list[str | Path]:
-    """PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return []
     for path in (folder, folder / "data"):
         shutil.chown(path, "postgres")
-    for parent in folder.parents:  # pytest's temporary folders are closed to others
-        if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
     return ["runuser", "-u", "postgres", "--"]
 
 

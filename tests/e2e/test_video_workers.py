@@ -18,7 +18,7 @@ from tests.server_process import FAKE, FAKE_WORKER, running
 def database(tmp_path: Path) -> Iterator[str]:
     if find_postgres() is None:
         pytest.skip("PostgreSQL is not installed")
-    with postgres(tmp_path / "postgres") as url:
+    with postgres() as url:
         yield url
 
 
