@@ -16,19 +16,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
+from shared.cores import limited_cores
 from shared.errors import YaopError
 from trainer.recipe import Recipe, RecipeError
 from trainer.storage import is_remote
 
 KINDS = ("cpu", "gpu", "mirrored", "multiworker", "tpu")
+_TPU_ADDRESSES = ("TPU_NAME", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS", "TPU_CONFIG")  # where TensorFlow looks for one
+_WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds between looks at the checkpoints
 _MULTIPLE = 32  # pixels: networks halve their input up to five times
+
+Found = TypeVar("Found")
 
 
 class DistributionError(YaopError):
@@ -74,23 +80,40 @@ class Distribution:
 
         return self.strategy.experimental_distribute_values_from_function(part)
 
-    def require_same(self, number: int, place: str) -> None:
-        """Have all workers compare a number, so that none begins at another step than the others.
+    def require_same(
+        self, look: Callable[[], Found], step: Callable[[Found], int], place: str, waits: Sequence[float] = _WAITS
+    ) -> Found:
+        """What all workers find in `place`; none may begin at another step than the others.
+
+        Args:
+            look: called before each comparison, by all of them alike.
+            step: of what was found.
+            waits: seconds before each further look, as a network's file system may show new files late.
 
         Raises:
-            DistributionError: they have different ones, because they do not see the same files in `place`.
+            DistributionError: their steps still differ, because they do not see the same files in `place`.
         """
+        for wait in (0.0, *waits):
+            time.sleep(wait)
+            found = look()
+            if self._all_have(step(found)):
+                return found
+        raise DistributionError(f"{place}: the workers see different checkpoints there; all need the same folder")
+
+    def _all_have(self, number: int) -> bool:
+        """Whether all workers have this number. All must ask, and all get the same answer."""
         if self.worker[1] == 1:
-            return
+            return True
         import tensorflow as tf
 
         def add_up() -> Any:
             context: Any = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(float(number)))
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.constant([number, number**2], tf.int64))
 
-        total = self.strategy.experimental_local_results(tf.function(self.strategy.run)(add_up))[0]
-        if float(total) != number * self.replicas:
-            raise DistributionError(f"{place}: the workers see different checkpoints there; all need the same folder")
+        sums = self.strategy.experimental_local_results(tf.function(self.strategy.run)(add_up))[0]
+        total, squares = (int(value) for value in sums)
+        # Made of the sums alone: a worker that compared its own number could find it equal to the mean of others.
+        return squares * self.replicas == total**2
 
     def prepare(self, network: keras.Model) -> None:
         """Have the network's batch norms take their statistics over all replicas."""
@@ -147,6 +170,7 @@ def open_distribution(kind: str, devices: int = 0) -> Distribution:
     if devices and kind != "mirrored":
         raise DistributionError(f"--devices {devices}: only --distribution mirrored takes it")
     backend = keras.backend.backend()
+    _hold_to_cores()
     if backend == "jax":
         return _open_jax(kind)
     if backend != "tensorflow":
@@ -154,6 +178,16 @@ def open_distribution(kind: str, devices: int = 0) -> Distribution:
     if kind == "mirrored":
         return _open_mirrored(devices)
     return {"cpu": _open_cpu, "gpu": _open_gpu, "multiworker": _open_multiworker, "tpu": _open_tpu}[kind]()
+
+
+def _hold_to_cores() -> None:
+    """Have TensorFlow start no more threads than a container has processors, which it does not know by itself."""
+    import tensorflow as tf
+
+    if cores := limited_cores():
+        with suppress(RuntimeError):  # TensorFlow was used before
+            tf.config.threading.set_intra_op_parallelism_threads(cores)
+            tf.config.threading.set_inter_op_parallelism_threads(cores)
 
 
 def _open_jax(kind: str) -> Distribution:
@@ -215,12 +249,17 @@ def _open_tpu() -> Distribution:
     import tensorflow as tf
 
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(_tpu_address(os.environ))
         strategy = tf.distribute.TPUStrategy(resolver)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise DistributionError(f"--distribution tpu: no TPU found ({' '.join(str(error).split())[:200]})") from error
     # The whole step is compiled there, so its parts need not be.
     return _described("tpu", strategy, compiles=False)
+
+
+def _tpu_address(environment: Mapping[str, str]) -> str | None:
+    """What to connect to: None has TensorFlow look where its variables say, "local" takes the TPU of this machine."""
+    return None if any(environment.get(name) not in (None, "", "local") for name in _TPU_ADDRESSES) else "local"
 
 
 def _described(kind: str, strategy: Any, worker: tuple[int, int] = (0, 1), *, compiles: bool = True) -> Distribution:

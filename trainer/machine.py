@@ -7,12 +7,13 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from shared.cores import usable_cores
 from trainer.data.meter import readable
 from trainer.diagnosis import Check, fail, ok, warn
 
@@ -46,7 +47,11 @@ def check_python(running: tuple[int, int] = sys.version_info[:2]) -> Check:
 
 def check_packages() -> list[Check]:
     """Versions of what training needs, and of what it can use."""
-    required = [_check_package(name, fail(name, "not installed", _INSTALL)) for name in REQUIRED_PACKAGES]
+    required = [
+        # TensorFlow's build for TPUs has another name.
+        _check_package(name, _check_package(f"{name}-tpu", fail(name, "not installed", _INSTALL)))
+        for name in REQUIRED_PACKAGES
+    ]
     absent = "not installed", "only for KERAS_BACKEND=jax: install 'yaop[jax]'"
     return required + [_check_package(name, ok(name, *absent)) for name in OPTIONAL_PACKAGES]
 
@@ -132,7 +137,7 @@ def best_precision(accelerators: Sequence[Accelerator]) -> str:
 
 def check_processors() -> Check:
     """CPU cores that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return ok("CPU", f"{cores} cores")
 
 
@@ -143,19 +148,32 @@ def check_memory() -> Check:
 
 def memory_check(amount: int) -> Check:
     """Whether so many bytes of memory are enough."""
+    if not amount:
+        return ok("memory", "unknown", "with psutil installed it is told")
     if amount < _LITTLE_MEMORY:
         return warn("memory", readable(amount), "little: use a small --set pipeline.batch")
     return ok("memory", readable(amount))
 
 
 def memory_bytes() -> int:
-    """Memory of the machine, or the container's limit if that is lower."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    """Memory of the machine, or the container's limit if that is lower; 0 if the system does not tell."""
+    limits = [_memory_of_machine()]
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         path = Path(file)
-        if path.is_file() and (text := path.read_text().strip()).isdigit():
+        if path.is_file() and (text := path.read_text("ascii").strip()).isdigit():
             limits.append(int(text))
     return min(limits)
+
+
+def _memory_of_machine() -> int:
+    ask: Callable[[str], int] | None = getattr(os, "sysconf", None)
+    if ask is not None:
+        return ask("SC_PAGE_SIZE") * ask("SC_PHYS_PAGES")
+    try:
+        from psutil import virtual_memory
+    except ImportError:
+        return 0
+    return virtual_memory().total
 
 
 def check_cluster(environment: Mapping[str, str]) -> Check:

@@ -9,7 +9,14 @@ import keras
 import pytest
 
 from tests import tiny_training
-from trainer.distribution import Distribution, DistributionError, check_places, check_recipe, open_distribution
+from trainer.distribution import (
+    Distribution,
+    DistributionError,
+    _tpu_address,
+    check_places,
+    check_recipe,
+    open_distribution,
+)
 from trainer.recipe import RecipeError
 
 
@@ -61,6 +68,28 @@ def test_a_tpu_wants_buckets() -> None:
         check_places("tpu", "data/records", "gs://bucket/runs/1")
 
 
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [
+        ({}, "local"),
+        ({"TPU_NAME": "local"}, "local"),
+        ({"TPU_NAME": "mine"}, None),
+        ({"KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS": "grpc://10.0.0.2:8470"}, None),
+    ],
+)
+def test_the_machines_own_tpu_is_taken_unless_a_variable_names_another(
+    environment: dict[str, str], address: str | None
+) -> None:
+    assert _tpu_address(environment) == address
+
+
+def test_without_a_tpu_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TPU_NAME", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS", "TPU_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(DistributionError, match=r"^--distribution tpu: no TPU found \("):
+        open_distribution("tpu")
+
+
 def test_a_batch_that_the_replicas_cannot_share_is_refused() -> None:
     three = Distribution("mirrored", replicas=3, local_replicas=3)
     check_recipe(recipe(batch=6), three)
@@ -78,6 +107,12 @@ def test_a_side_that_does_not_divide_is_refused(side: int) -> None:
 def test_nothing_to_do_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=next(iter(change))):
         check_recipe(dataclasses.replace(tiny_training.RECIPE, **change), Distribution("cpu"))
+
+
+def test_a_worker_on_its_own_looks_once_and_goes_on() -> None:
+    looks = [14, 21]
+    assert Distribution("cpu").require_same(lambda: looks.pop(0), int, "there") == 14
+    assert looks == [21]
 
 
 @pytest.mark.parametrize(("index", "first"), [(0, 0), (1, 2)])
