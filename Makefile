@@ -16,15 +16,15 @@ LOCK = $(COMPILE) pyproject.toml requirements/build.in --no-annotate --constrain
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help serve test lint format bench train soak screenshots images docs lock browser postgres environment clean
+.PHONY: help serve test lint format bench train soak screenshots images docs lock browser programs environment clean
 
 help: ## what can be made
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/serve.stamp ## run the service on 127.0.0.1:8000
 	@exec $(BIN)/yaop serve $(ARGS)
 
-test: lint browser postgres ## check everything: style, types, and all tests
+test: lint programs ## check everything: style, types, and all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: environment ## style and types only
@@ -47,23 +47,24 @@ soak: environment ## kill a training run and a server with video jobs twenty tim
 	@$(BIN)/python -m tests.soak_videos --kills 20
 	@$(BIN)/python -m tests.soak_streams --minutes 5
 
-screenshots: environment browser ## take the pictures of the page in docs/screenshots again
+screenshots: browser ## take the pictures of the page in docs/screenshots again
 	@$(BIN)/python -m tests.screenshots
 
 images: environment ## build both container images without a Docker engine, try them, and print their sizes
 	@deploy/build-without-docker.sh $(ARGS)
-	@$(BIN)/python -m deploy.try_images
+	@$(BIN)/python -m deploy.try_images $(ARGS)
 
-docs: environment ## write the tables of settings and metrics in docs/operations.md again
+docs: environment ## write again what is made from code: tables of settings and metrics, Kubernetes' copy of the alerts
 	@$(BIN)/python -m service.reference docs/operations.md
+	@$(BIN)/python -m deploy.kubernetes.prometheus_rule
 
 environment: $(VENV)/dev.stamp
 
-browser: ## a Chromium for the end-to-end tests, where one can be had
-	@.ci/browser $(BIN)/python
+programs: environment ## a browser, PostgreSQL, nginx and promtool for the tests, where they can be had
+	@.ci/programs $(BIN)/python chromium postgres nginx promtool
 
-postgres: ## a PostgreSQL server for the tests, where one can be had
-	@.ci/postgres $(BIN)/python
+browser: environment
+	@.ci/programs $(BIN)/python chromium
 
 lock: $(VENV)/bin/python ## pin the packages again (UPGRADE=1: to their newest versions)
 	@$(INSTALL) '$(UV)'

@@ -24,7 +24,12 @@ from trainer.commands.options import (
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
 
-DistributionOption = Annotated[str, typer.Option(help="cpu, gpu, mirrored (all GPUs), multiworker (TF_CONFIG) or tpu.")]
+DistributionOption = Annotated[
+    str,
+    typer.Option(
+        envvar="YAOP_TRAIN_DISTRIBUTION", help="cpu, gpu, mirrored (all GPUs), multiworker (TF_CONFIG) or tpu."
+    ),
+]
 DevicesOption = Annotated[int, typer.Option(help="With mirrored: parts of the processor in place of GPUs.")]
 InitialOption = Annotated[
     str | None,
