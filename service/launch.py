@@ -15,12 +15,14 @@ from starlette.types import ASGIApp
 from service import logs
 from service.app import create_app
 from service.http.choice import http_protocol
+from service.listening import bind, url_of
 from service.models import ModelRepository, load_models
 from service.process import tune_process
 from service.runtime import DRAIN_SECONDS
-from service.settings import PREFIX, Settings, SettingsError
+from service.settings import Settings
 from service.streams.header import HEADER_BYTES
 from service.streams.socket import StreamProtocol
+from shared.signals import STOPS
 
 PING_SECONDS = 20.0
 
@@ -38,7 +40,7 @@ def serve_forever(settings: Settings, models: ModelRepository | None = None) -> 
     """
     tune_process()
     logs.configure(settings.log_level, settings.log_format)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         signal.signal(number, _exit_quietly)
     with bind(settings.host, settings.port) as listener:
         app = create_app(settings, models or load_models(settings))
@@ -62,34 +64,6 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         ws_per_message_deflate=False,  # pictures are compressed already
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
     )
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket bound to this address; it does not listen yet, so nobody connects before the models are there.
-
-    Raises:
-        SettingsError: the host is unknown or the port is taken.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
-        raise SettingsError(f"{PREFIX}HOST={host}: {getattr(error, 'strerror', None) or error}") from None
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or str(error)
-        raise SettingsError(f"{PREFIX}PORT={port}: cannot listen on {host}:{port}: {reason}") from None
-    return listener
-
-
-def url_of(listener: socket.socket, host: str) -> str:
-    """Where a browser on this machine finds the service."""
-    port = listener.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}"
 
 
 class Server(uvicorn.Server):

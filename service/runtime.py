@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from service.batching import Batcher
+from service.jobs.metrics import JobMetrics
 from service.jobs.retention import RetentionPolicy, enforce_regularly
 from service.jobs.start import StartingQueue, open_queue
 from service.jobs.storage import Storage
@@ -45,17 +46,19 @@ async def running(settings: Settings, models: ModelRepository, metrics: Metrics)
     await asyncio.to_thread(_warm_up, models)
     batcher = Batcher(settings.queue_size, metrics, models.lanes)
     workers = Workers(settings.workers, settings.queue_size)
-    metrics.watch("queue_depth", "Network inputs waiting for the engine.", lambda: batcher.depth)
-    metrics.watch("pictures_in_progress", "Pictures admitted and not yet answered.", lambda: workers.admitted)
+    metrics.watch("queue_depth", lambda: batcher.depth)
+    metrics.watch("pictures_in_progress", lambda: workers.admitted)
+    metrics.queue_limit.set(settings.queue_size)
+    metrics.artifact_limit.set(settings.max_artifact_bytes)
     pipeline = Pipeline(workers, batcher, metrics, deadline=settings.deadline, max_pixels=settings.max_pixels)
     # On the engine's thread, so that no engine is taken from under a call whose request has been given up.
     served = ServedModels(models, lambda replaced: batcher.run_between_calls(replaced.close))
     storage = Storage(settings.artifacts_url, settings.data_dir)
     reloader = Reloader(settings, served)
     streams = Streams(settings.max_streams, settings.max_streams_per_address, _pictures_at_work(settings, models))
-    metrics.watch("streams", "Live streams.", lambda: len(streams))
+    metrics.watch("streams", lambda: len(streams))
     try:
-        async with _video_jobs(settings, served, batcher, storage) as jobs:
+        async with _video_jobs(settings, served, batcher, storage, metrics.jobs) as jobs:
             yield Runtime(settings, served, reloader, batcher, workers, metrics, pipeline, storage, streams, jobs)
     finally:
         await streams.drain(DRAIN_SECONDS)
@@ -64,17 +67,20 @@ async def running(settings: Settings, models: ModelRepository, metrics: Metrics)
 
 @asynccontextmanager
 async def _video_jobs(
-    settings: Settings, served: ServedModels, batcher: Batcher, storage: Storage
+    settings: Settings, served: ServedModels, batcher: Batcher, storage: Storage, metrics: JobMetrics
 ) -> AsyncIterator[StartingQueue | None]:
     """The queue, and the task that deletes what is too old; both end before the batcher that they need."""
     if not settings.videos:
         yield None
         return
-    jobs = StartingQueue(lambda: open_queue(settings, served.use, batcher, storage))
+    jobs = StartingQueue(
+        lambda: open_queue(settings, served.use, batcher, storage, metrics), lambda: metrics.database_is_away
+    )
     policy = RetentionPolicy(settings.job_retention, settings.max_artifact_bytes)
-    retention = asyncio.create_task(enforce_regularly(jobs.get, storage, policy))
+    retention = asyncio.create_task(enforce_regularly(jobs.get, storage, policy, metrics.note_artifact_bytes))
     try:
-        yield jobs
+        with metrics.watching(jobs.count_now):
+            yield jobs
     finally:
         retention.cancel()
         await asyncio.wait((retention,))

@@ -1,4 +1,4 @@
-"""Every setting of the service in one validated object, read from flags, ``YAOP_*`` variables and ``.env``."""
+"""Every setting of the service in one validated object, read from flags, ``YAOP_*`` variables, ``.env`` and secrets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import Annotated, Any, Literal
 from platformdirs import user_data_path
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
 
 from service.streams.origins import ANY_ORIGIN, parse_origin
+from shared.cores import usable_cores
 from shared.errors import YaopError
 
 PREFIX = "YAOP_"
+SECRETS = f"{PREFIX}SECRETS_DIR"
+_SECRETS_FOLDER = "/run/secrets"  # where Docker, Podman and Compose put them
 
 
 class SettingsError(YaopError):
@@ -22,12 +26,19 @@ class SettingsError(YaopError):
 
 
 class Settings(BaseSettings):
-    """What the service can be told. Each field is the variable ``YAOP_<FIELD>`` in the environment or ``.env``."""
+    """What the service can be told.
+
+    Each field is the variable ``YAOP_<FIELD>`` in the environment or ``.env``, or a file ``yaop_<field>`` of the folder
+    of secrets.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    worker_port: int = Field(
+        0, ge=0, le=65535, description="Port of `yaop worker` for probes and metrics; 0: it does not listen."
+    )
     engine: Literal["auto", "litert", "tensorflow"] = Field("auto", description="What runs the network.")
     model: Annotated[tuple[str, ...], NoDecode] = Field(
         ("mobilenet_fpn",), description="Models to load, separated by commas; the first one is the default."
@@ -35,7 +46,7 @@ class Settings(BaseSettings):
     models_dir: Path | None = Field(None, description="Folder searched for bundles before the shipped ones.")
     threads: int = Field(0, ge=0, le=1024, description="Threads of the engine; 0 uses every core.")
     workers: int = Field(
-        default_factory=lambda: min(8, os.cpu_count() or 1),
+        default_factory=lambda: min(8, usable_cores()),
         ge=1,
         le=256,
         description="Threads that decode, assemble and draw pictures.",
@@ -144,15 +155,33 @@ class Settings(BaseSettings):
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Read and check all settings; `flags` that are not None win over the environment and ``.env``.
+    """Read and check all settings; `flags` that are not None win over the environment, ``.env`` and secrets, in order.
 
     Raises:
         SettingsError: some value cannot be used. One line that names each such setting.
     """
+    folder = _secrets_folder()
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        given = {name: value for name, value in flags.items() if value is not None}
+        return Settings(_secrets_dir=folder, **given)  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
+    except (OSError, UnreadableError) as error:
+        raise SettingsError(f"a secret in {folder} cannot be read: {error.__cause__ or error}") from None
+
+
+def _secrets_folder() -> Path | None:
+    """The folder with a file for each secret, if there is one. A folder that was asked for has to be there.
+
+    Were it passed over, the service would go on without its database or its key.
+    """
+    asked = os.environ.get(SECRETS)
+    folder = Path(asked or _SECRETS_FOLDER)
+    if folder.is_dir():
+        return folder
+    if asked:
+        raise SettingsError(f"{SECRETS}={asked}: there is no such folder")
+    return None
 
 
 def _names(text: str) -> Iterable[str]:

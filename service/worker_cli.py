@@ -1,4 +1,4 @@
-"""The command ``yaop worker``: a process that works on video jobs and answers nobody."""
+"""The command ``yaop worker``: a process that works on video jobs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ def worker(
     model: Annotated[str | None, typer.Option(help="Models, separated by commas \\[env: YAOP_MODEL].")] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Folder of more bundles \\[env: YAOP_MODELS_DIR].")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the engine \\[env: YAOP_THREADS].")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port for probes and metrics; 0, the default: none \\[env: YAOP_WORKER_PORT].")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error \\[env: YAOP_LOG_LEVEL].")] = None,
 ) -> None:
     """Work on the video jobs of a service that shares its database and storage. Stop it with Ctrl-C or SIGTERM.
@@ -39,6 +42,7 @@ def worker(
         model=model,
         models_dir=models_dir,
         threads=threads,
+        worker_port=port,
         log_level=log_level,
     )
     work_forever(settings)

@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from service.app import create_app
-from service.launch import Server, bind, server_config, url_of
+from service.launch import Server, server_config
+from service.listening import bind, url_of
 from service.models import ModelRepository
 from service.runtime import Runtime
 from service.settings import Settings

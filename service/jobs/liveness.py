@@ -32,7 +32,7 @@ def place_of_this_process() -> str:
     parts = [platform.node()]
     for file in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
         try:
-            parts.append(str(file.readlink()) if file.is_symlink() else file.read_text().strip())
+            parts.append(str(file.readlink()) if file.is_symlink() else file.read_text("ascii").strip())
         except OSError:
             parts.append("")
     return "/".join(parts)[:255]
@@ -45,7 +45,7 @@ def _start_of(pid: int) -> float:
         psutil.NoSuchProcess: there is none.
     """
     try:
-        return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return float(Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19])
     except (OSError, IndexError, ValueError):
         return psutil.Process(pid).create_time()
 

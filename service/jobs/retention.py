@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from service.jobs.job import Job
 from service.jobs.storage import Storage
+from service.problems import Problem
 
 if TYPE_CHECKING:
     from service.jobs.queue import JobQueue
@@ -54,16 +55,23 @@ class Retention:
         storage: of its files.
         policy: to apply.
         clock: seconds since the epoch.
+        measured: told how many bytes all files have, after what had to go is gone.
     """
 
     def __init__(
-        self, jobs: JobQueue, storage: Storage, policy: RetentionPolicy, clock: Callable[[], float] = time.time
+        self,
+        jobs: JobQueue,
+        storage: Storage,
+        policy: RetentionPolicy,
+        clock: Callable[[], float] = time.time,
+        measured: Callable[[int], object] | None = None,
     ) -> None:
         self.stopping = threading.Event()
         self._jobs = jobs
         self._storage = storage
         self._policy = policy
         self._clock = clock
+        self._measured = measured
 
     def enforce(self) -> list[str]:
         """Delete what has to go. Blocks; ends early once `stopping` is set. Gives the ids of deleted jobs."""
@@ -114,6 +122,8 @@ class Retention:
             if size and self._delete(job, "space"):
                 excess, excess_of_finished = excess - size, excess_of_finished - size
                 deleted.append(job.id)
+        if self._measured is not None and not self.stopping.is_set():
+            self._measured(excess + self._policy.max_bytes)
         return deleted
 
     def _delete(self, job: Job, reason: str) -> bool:
@@ -135,12 +145,18 @@ async def enforce_regularly(
     jobs: Callable[[], Awaitable[JobQueue]],
     storage: Storage,
     policy: RetentionPolicy,
+    measured: Callable[[int], object] | None = None,
     seconds: float = _SECONDS_BETWEEN,
 ) -> None:
-    """Enforce a policy now and every few minutes, until cancelled; a failure is logged, and the next time may do."""
+    """Enforce a policy now and every few minutes, until cancelled; a failure is logged, and the next time may do.
+
+    `measured` is told how many bytes there are, each time.
+    """
     while True:
         try:
-            await _enforce_once(Retention(await jobs(), storage, policy))
+            await _enforce_once(Retention(await jobs(), storage, policy, measured=measured))
+        except Problem as problem:  # there is no queue now
+            logger.warning("retention has to wait", extra={"reason": problem.detail})
         except Exception:
             logger.exception("retention failed")
         await asyncio.sleep(seconds)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.batching import Batcher, Closed, EngineFailed
 from service.jobs.job import POSES, SOURCE, JobFailed, JobOutput, JobSpec
+from service.jobs.metrics import JobMetrics
 from service.jobs.records import JobRecords
 from service.jobs.storage import Storage
 from service.media.codecs import find_codec
@@ -49,6 +50,7 @@ class JobRunner:
         storage: of the artifacts.
         records: where progress is told.
         limits: for decoding.
+        metrics: where it is counted what jobs come to; None: nowhere.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class JobRunner:
         storage: Storage,
         records: JobRecords,
         limits: VideoLimits,
+        metrics: JobMetrics | None = None,
     ) -> None:
         self.stopping = threading.Event()
         self._idle = threading.Condition()
         self._active = 0
         self.storage = storage
         self.records = records
+        self.metrics = metrics or JobMetrics()
         self._models = models
         self._batcher = batcher
         self._limits = limits
@@ -261,6 +265,7 @@ class RunningJob:
     def _progress(self, frames_done: int) -> None:
         if self._runner.stopping.is_set():
             raise Interrupted
+        self._runner.metrics.count_frame()
         if time.monotonic() - self._noted > _SECONDS_BETWEEN_NOTES:
             self._note(frames_done, durable=False)
 

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from service.batching import Batcher
+from service.jobs.metrics import JobCounts, JobMetrics
 from service.jobs.storage import Storage
 from service.media.limits import VideoLimits
 from service.models import ModelRepository
@@ -35,7 +36,9 @@ def video_limits(settings: Settings) -> VideoLimits:
     )
 
 
-def open_queue(settings: Settings, models: UseModels, batcher: Batcher, storage: Storage) -> JobQueue:
+def open_queue(
+    settings: Settings, models: UseModels, batcher: Batcher, storage: Storage, metrics: JobMetrics | None = None
+) -> JobQueue:
     """Open the database, and begin to work on what is in the queue. May take a second; imports DBOS.
 
     Raises:
@@ -52,8 +55,13 @@ def open_queue(settings: Settings, models: UseModels, batcher: Batcher, storage:
         raise SettingsError(f"{PREFIX}DATA_DIR={settings.data_dir}: {error.strerror or error}") from None
     url = settings.database_url.get_secret_value() if settings.database_url else None
     engine = open_database(url, settings.data_dir)
-    runner = JobRunner(models, batcher, storage, JobRecords(engine), video_limits(settings))
+    runner = JobRunner(models, batcher, storage, JobRecords(engine), video_limits(settings), metrics)
     return JobQueue(engine, runner, concurrency=settings.job_concurrency, worker_timeout=settings.worker_timeout)
+
+
+def _unavailable(reason: str) -> Problem:
+    headers = {"Retry-After": str(round(_SECONDS_BETWEEN_TRIES))}
+    return Problem(503, "video-jobs-unavailable", f"Videos cannot be taken now: {reason}.", headers=headers)
 
 
 class StartingQueue:
@@ -61,10 +69,12 @@ class StartingQueue:
 
     Args:
         open_it: opens the queue; runs on a thread.
+        is_away: whether its database does not answer now; whatever asked it would wait until it does.
     """
 
-    def __init__(self, open_it: Callable[[], JobQueue]) -> None:
+    def __init__(self, open_it: Callable[[], JobQueue], is_away: Callable[[], bool] = lambda: False) -> None:
         self._open_it = open_it
+        self._is_away = is_away
         self._queue: JobQueue | None = None
         self._reason = "it has not been opened yet"
         self._tried = asyncio.Event()
@@ -74,14 +84,23 @@ class StartingQueue:
         """The queue; waits for the first try to open it.
 
         Raises:
-            Problem: 503, it cannot be opened now.
+            Problem: 503, it cannot be opened now, or its database is away.
         """
         await self._tried.wait()
         if self._queue is None:
-            detail = f"Videos cannot be taken now: {self._reason}."
-            headers = {"Retry-After": str(round(_SECONDS_BETWEEN_TRIES))}
-            raise Problem(503, "video-jobs-unavailable", detail, headers=headers)
+            raise _unavailable(self._reason)
+        if self._is_away():
+            raise _unavailable("the database of the jobs does not answer")
         return self._queue
+
+    def count_now(self) -> JobCounts | None:
+        """How many jobs there are; None if the queue is not open yet. Waits for the database, so not for coroutines.
+
+        Raises:
+            SQLAlchemyError: the database does not answer.
+        """
+        queue = self._queue
+        return None if queue is None else queue.count_now()
 
     async def close(self, seconds: float) -> None:
         """Stop trying; close the queue, which may take so many seconds."""

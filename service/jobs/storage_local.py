@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from shared.disk import sync_file, sync_folder
+
 _SCRATCH = ".scratch"
 _REMOVED = ".removed-"
 
@@ -39,7 +41,7 @@ class LocalFiles:
         """Sync the file, rename it, sync the folders that lead to it."""
         target = self._root / job_id / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sync(file)
+        sync_file(file)
         try:
             file.replace(target)
         except OSError as error:
@@ -47,7 +49,7 @@ class LocalFiles:
                 raise
             self._copy_in(job_id, file, target)
         for folder in (target.parent, *target.parent.parents):
-            _sync(folder)
+            sync_folder(folder)
             if folder == self._root:
                 break
 
@@ -86,6 +88,8 @@ class LocalFiles:
             (self._root / job_id).rename(aside)
         except FileNotFoundError:
             return
+        except PermissionError:  # Windows, while a file in it is read: what is left now goes as files of no job do
+            aside = self._root / job_id
         _remove_tree(aside)
 
     def remove_file(self, job_id: str, name: str) -> None:
@@ -120,21 +124,13 @@ class LocalFiles:
     def _copy_in(self, job_id: str, file: Path, target: Path) -> None:
         copy = self.scratch(job_id) / f"{uuid.uuid4().hex}.copy"
         shutil.copyfile(file, copy)
-        _sync(copy)
+        sync_file(copy)
         copy.replace(target)
         file.unlink()
 
 
 def _remove_tree(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -75,11 +75,14 @@ def annotate_video(stored: dict[str, Any]) -> Outcome:
         # The job was cancelled, or another worker has it, who took this one for dead.
         if _is_cancelled(stored["id"]):
             _runner.discard(stored["id"])
+            _runner.metrics.count_finished("cancelled")
         raise
     except JobFailed as failure:
         _runner.discard(stored["id"])
+        _runner.metrics.count_finished("failed")
         logger.info("video job failed", extra={"job": stored["id"], "reason": failure.problem["detail"]})
         return {"problem": failure.problem, "warnings": done.warnings, "frames": done.frames}
+    _runner.metrics.count_finished("succeeded")
     return {**finished, "frames": done.frames}  # pyright: ignore[reportReturnType]
 
 

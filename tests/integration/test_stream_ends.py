@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 from starlette.types import Message, Scope
 from websockets.exceptions import ConnectionClosed
@@ -39,12 +40,34 @@ def check_restart(client: StreamClient) -> None:
     assert client.end() == (1012, "shutting-down: The service stops. Come back in a second.")
 
 
+def until_stopping(service: Service) -> None:
+    """Wait until its shutdown has begun."""
+    end = time.monotonic() + SECONDS
+    while not service.stopping:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 def hold(service: Service, client: StreamClient, index: int) -> None:
     """Send a picture that the engine holds on to."""
     service.engine.gate.clear()
     service.engine.entered.clear()
     client.send(index)
     assert service.engine.entered.wait(20)
+
+
+def test_at_shutdown_it_is_not_ready_any_more_while_pictures_are_answered() -> None:
+    with streaming() as service, StreamClient(service.url) as busy, httpx.Client(base_url=service.url) as probe:
+        assert probe.get("/health/ready").status_code == 200
+        hold(service, busy, 0)
+        service.stop()
+        until_stopping(service)
+        answer = probe.get("/health/ready")
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:yaop:problem:shutting-down")
+        assert httpx.get(f"{service.url}/health/live").status_code == 200  # for restarting it there is no reason
+        service.engine.gate.set()
+        assert busy.expect(StreamResult).index == 0
+        service.wait()
 
 
 def test_at_shutdown_pictures_under_way_are_answered_first() -> None:

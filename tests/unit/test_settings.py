@@ -34,6 +34,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
         ("MODEL", " , "),
         ("MODELS_DIR", "/no/such/folder"),
         ("THREADS", "-1"),
+        ("WORKER_PORT", "65536"),
         ("WORKERS", "0"),
         ("BATCH_SIZE", "0"),
         ("QUEUE_SIZE", "0"),
@@ -105,3 +106,61 @@ def test_several_models_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch)
 def test_an_empty_models_dir_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YAOP_MODELS_DIR", "")
     assert load_settings().models_dir is None
+
+
+def secrets(folder: Path, monkeypatch: pytest.MonkeyPatch, **values: str) -> Path:
+    """A folder of secrets, laid out as Kubernetes does: links to files that are swapped all at once."""
+    version = folder / "..2026_01_01"
+    version.mkdir(parents=True)
+    (folder / "..data").symlink_to(version.name)
+    for name, value in values.items():
+        (version / name).write_text(value)
+        (folder / name).symlink_to(f"..data/{name}")
+    monkeypatch.setenv("YAOP_SECRETS_DIR", str(folder))
+    return folder
+
+
+def test_secrets_are_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets(
+        tmp_path / "secrets",
+        monkeypatch,
+        yaop_admin_key="s3cret\n",
+        yaop_database_url="postgresql://yaop:x@db/yaop\n",
+        yaop_origins="https://a.example, https://b.example\n",
+        other="ignored",
+    )
+    settings = load_settings()
+    assert settings.admin_key is not None and settings.admin_key.get_secret_value() == "s3cret"
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == "postgresql://yaop:x@db/yaop"
+    assert settings.origins == ("https://a.example", "https://b.example")
+
+
+def test_the_environment_wins_over_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets(tmp_path / "secrets", monkeypatch, yaop_admin_key="old", yaop_port="1001")
+    monkeypatch.setenv("YAOP_ADMIN_KEY", "new")
+    settings = load_settings()
+    assert settings.admin_key is not None and settings.admin_key.get_secret_value() == "new"
+    assert settings.port == 1001
+
+
+def test_a_wrong_secret_is_told_by_its_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets(tmp_path / "secrets", monkeypatch, yaop_port="http")
+    with pytest.raises(SettingsError, match="YAOP_PORT=http"):
+        load_settings()
+
+
+def test_a_secret_that_is_no_text_is_told_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = secrets(tmp_path / "secrets", monkeypatch)
+    (folder / "yaop_admin_key").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError) as failure:
+        load_settings()
+    assert str(folder) in str(failure.value) and "\n" not in str(failure.value)
+
+
+def test_a_folder_of_secrets_that_was_asked_for_has_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YAOP_SECRETS_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match="YAOP_SECRETS_DIR="):
+        load_settings()
