@@ -77,6 +77,16 @@ def test_the_alert_on_memory_knows_the_limit_of_the_containers() -> None:
     assert limit["expr"] == "vector(4 * 1024 * 1024 * 1024)"
 
 
+def test_whoever_has_another_limit_is_told_to_change_it_in_the_rules() -> None:
+    gpu = (ROOT / "deploy" / "compose.gpu.yml").read_text(encoding="utf-8")
+    (limit,) = re.findall(r"\$\{YAOP_MEMORY:-(\w+)\}", gpu)
+    for file in ("deploy/compose.gpu.yml", ".env.example", "deploy/prometheus/alerts.yml"):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert limit in text and "yaop:memory_limit_bytes" in text, file
+    gigabytes = limit.removesuffix("g")
+    assert f"vector({gigabytes} * 1024 * 1024 * 1024)" in (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
+
+
 def _anchor(heading: str) -> str:
     """What Markdown viewers make of a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")

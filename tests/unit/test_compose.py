@@ -24,12 +24,20 @@ FILES = ("docker-compose.yml",)
 GPU_FILES = (*FILES, "deploy/compose.gpu.yml")
 PROFILES = {
     (): {"serve"},
-    ("scale",): {"serve", "balancer", "replica", "worker", "postgres"},
+    ("scale",): {"serve", "balancer", "replica", "worker", "postgres", "password-is-set"},
     ("observe",): {"serve", "prometheus", "grafana"},
     ("train",): {"serve", "trainer", "tensorboard"},
 }
 ALL = ("scale", "observe", "train")
-OURS = ("serve", "replica", "worker", "trainer", "tensorboard")
+OURS = {
+    "serve": "Dockerfile.serve",
+    "replica": "Dockerfile.serve",
+    "worker": "Dockerfile.serve",
+    "trainer": "Dockerfile.train",
+    "tensorboard": "Dockerfile.train",
+}
+BUILT = {"serve", "trainer"}
+ENDS = {"trainer", "password-is-set"}
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 DECIDED = {"host", "port", "data_dir", "models_dir", "log_format", "database_url", "artifacts_url", "worker_port"}
 
@@ -58,7 +66,10 @@ def _options(files: tuple[str, ...], profiles: tuple[str, ...]) -> list[str]:
     return [*(f"--file={file}" for file in files), *(f"--profile={profile}" for profile in profiles)]
 
 
-SERVICES = ("serve", "balancer", "replica", "worker", "postgres", "prometheus", "grafana", "trainer", "tensorboard")
+SERVICES = (
+    "serve", "balancer", "replica", "worker", "postgres", "password-is-set", "prometheus", "grafana", "trainer",
+    "tensorboard",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("files", [FILES, GPU_FILES], ids=["cpu", "gpu"])
@@ -69,6 +80,10 @@ def test_a_profile_starts_its_services_and_no_others(profiles: tuple[str, ...], 
 
 def test_the_list_of_this_test_is_whole() -> None:
     assert set(services()) == set(SERVICES)
+
+
+def test_all_profiles_can_be_named_at_once() -> None:
+    assert set(config(FILES, ("*",))["services"]) == set(SERVICES)
 
 
 @pytest.mark.parametrize("files", [FILES, GPU_FILES], ids=["cpu", "gpu"])
@@ -96,17 +111,30 @@ def test_an_image_is_pinned_to_one_version(name: str) -> None:
         tag = service["image"].rpartition(":")[2]
         if name in OURS:
             assert tag == VERSION + suffix
-            assert service["build"]["context"] == str(ROOT)
-            assert (ROOT / service["build"]["dockerfile"]).is_file()
         else:
             assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?(-\w+)?", tag)
+
+
+@pytest.mark.parametrize("files", [FILES, GPU_FILES], ids=["cpu", "gpu"])
+def test_an_image_of_ours_is_built_by_one_service_and_pulled_by_none(files: tuple[str, ...]) -> None:
+    built = {name: service["image"] for name, service in services(files).items() if "build" in service}
+    assert set(built) == BUILT
+    assert len(set(built.values())) == len(built)  # two builds of one tag at a time can fail
+    for name, dockerfile in OURS.items():
+        service = services(files)[name]
+        assert service["image"] in built.values()
+        if name in BUILT:
+            assert service["build"]["context"] == str(ROOT)
+            assert service["build"]["dockerfile"] == dockerfile and (ROOT / dockerfile).is_file()
+        else:
+            assert service["pull_policy"] == "never"
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_port_is_published_on_this_machine_only(name: str) -> None:
     ports = services()[name].get("ports", [])
     assert all(port["host_ip"] == "127.0.0.1" for port in ports)
-    assert "network_mode" not in services()[name]
+    assert services()[name].get("network_mode", "none") == "none"
 
 
 def test_ports_are_the_promised_ones_and_can_be_moved() -> None:
@@ -134,7 +162,7 @@ def test_nobody_is_root(name: str) -> None:
     user = services()[name]["user"].partition(":")[0]
     assert user.isdigit() and int(user) > 0
     if name in OURS:
-        dockerfile = (ROOT / services()[name]["build"]["dockerfile"]).read_text(encoding="utf-8")
+        dockerfile = (ROOT / OURS[name]).read_text(encoding="utf-8")
         assert f"USER {services()[name]['user']}" in dockerfile
 
 
@@ -153,6 +181,15 @@ def test_a_password_reaches_postgres_and_those_that_use_it() -> None:
     assert given["postgres"]["environment"]["POSTGRES_PASSWORD"] == "f00d"
     for name in ("replica", "worker"):
         assert given[name]["environment"]["YAOP_DATABASE_URL"] == "postgresql://yaop:f00d@postgres:5432/yaop"
+
+
+def test_postgres_waits_for_a_password_and_an_error_says_that_there_is_none() -> None:
+    waits = services()["postgres"]["depends_on"]["password-is-set"]
+    assert waits["condition"] == "service_completed_successfully"
+    assert _password_check("f00d") == (0, "")
+    code, error = _password_check("")
+    assert code == 1
+    assert re.fullmatch(r"YAOP_POSTGRES_PASSWORD is not set.*\n", error)
 
 
 def test_grafana_has_no_administrator() -> None:
@@ -202,11 +239,23 @@ def test_the_balancer_has_all_files_that_nginx_includes() -> None:
 
 
 def test_only_replicas_and_workers_reach_the_database() -> None:
-    networks = {name: set(services()[name]["networks"]) for name in SERVICES}
+    networks = {name: set(services()[name].get("networks", {})) for name in SERVICES}
     assert networks["postgres"] == {"jobs"}
     assert {name for name in SERVICES if "jobs" in networks[name]} == {"postgres", "replica", "worker"}
     assert config()["networks"]["jobs"]["internal"] is True
     assert config()["networks"]["inside"]["internal"] is True
+
+
+def test_replicas_believe_the_balancer_and_nobody_else_reaches_them() -> None:
+    replica = services()["replica"]
+    assert replica["environment"]["FORWARDED_ALLOW_IPS"] == "*"
+    assert not replica.get("ports")
+    assert all(config()["networks"][name]["internal"] for name in replica["networks"])
+    nginx = (ROOT / "deploy" / "nginx" / "yaop.conf").read_text(encoding="utf-8")
+    # A block with a header of its own inherits none, so each has all of them; and none passes on what a client says.
+    told = re.findall(r"proxy_set_header X-Forwarded-For ([^;]+);", nginx)
+    assert set(told) == {"$remote_addr"}
+    assert len(told) == len(re.findall(r"proxy_set_header Host ", nginx))
 
 
 def test_what_publishes_a_port_is_in_a_network_from_which_that_works() -> None:
@@ -236,26 +285,29 @@ def test_settings_that_are_passed_on_reach_the_service_and_others_keep_their_def
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_variable_that_is_passed_on_is_not_one_of_the_image(name: str) -> None:
-    dockerfile = (ROOT / services()[name]["build"]["dockerfile"]).read_text(encoding="utf-8")
+    dockerfile = (ROOT / OURS[name]).read_text(encoding="utf-8")
     of_image = set(re.findall(r"\b([A-Z][A-Z0-9_]+)=", dockerfile))
     passed = {key for key, value in services()[name].get("environment", {}).items() if value is None}
     assert passed & of_image == set()  # unset here, it would be taken from the container
 
 
-@pytest.mark.parametrize("name", ["serve", "replica", "worker", "balancer"])
-def test_a_container_gets_the_time_to_answer_what_is_under_way(name: str) -> None:
-    grace = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", services()[name]["stop_grace_period"])
-    assert grace
-    minutes, seconds = (int(part or 0) for part in grace.groups())
-    needed = Settings.model_fields["shutdown_timeout"].default + DRAIN_SECONDS
-    assert minutes * 60 + seconds > needed
+@pytest.mark.parametrize("name", ["serve", "replica", "worker"])
+def test_a_container_gets_the_time_to_answer_and_to_let_go_of_what_is_under_way(name: str) -> None:
+    requests = videos = Settings.model_fields["shutdown_timeout"].default
+    assert _grace_seconds(name) > DRAIN_SECONDS + requests + videos
+
+
+def test_the_balancer_gets_the_time_that_nginx_takes_to_end() -> None:
+    nginx = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text(encoding="utf-8")
+    (shutdown,) = re.findall(r"^worker_shutdown_timeout (\d+)s;", nginx, re.MULTILINE)
+    assert _grace_seconds("balancer") > int(shutdown)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_says_whether_it_is_well(name: str) -> None:
     service = services()[name]
-    assert ("healthcheck" in service) != (name == "trainer")
-    assert service["restart"] == ("no" if name == "trainer" else "unless-stopped")
+    assert ("healthcheck" in service) != (name in ENDS)
+    assert service["restart"] == ("no" if name in ENDS else "unless-stopped")
 
 
 def test_a_worker_is_asked_where_it_listens() -> None:
@@ -271,14 +323,33 @@ def test_the_gpu_file_gives_a_gpu_and_the_images_for_it(name: str) -> None:
     service = services(GPU_FILES)[name]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
-    assert set(service["build"]["args"].values()) == {"gpu"}
+    assert name not in BUILT or set(service["build"]["args"].values()) == {"gpu"}
     assert not services()[name].get("deploy", {}).get("resources")
     kept = {"command", "user", "networks", "volumes", "healthcheck", "read_only"} & set(service)
     assert {key: service[key] for key in kept} == {key: services()[name][key] for key in kept}
 
 
+def test_gpus_of_the_trainer_have_room_to_pass_on_what_they_computed() -> None:
+    assert int(services(GPU_FILES)["trainer"]["shm_size"]) == 2 * 1024**3  # Docker gives 64 MB
+    assert "shm_size" not in services()["trainer"]
+
+
 def test_the_gpu_file_leaves_the_number_of_replicas() -> None:
     assert services(GPU_FILES)["replica"]["deploy"]["replicas"] == 2
+
+
+def test_limits_of_the_balancer_are_told_of_beside_the_settings_that_they_bound() -> None:
+    nginx = (ROOT / "deploy" / "nginx" / "yaop.conf").read_text(encoding="utf-8")
+    (pictures,) = re.findall(r"limit_conn pictures (\d+);", nginx)
+    queue = Settings.model_fields["queue_size"].default
+    assert int(pictures) == services()["replica"]["deploy"]["replicas"] * queue
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    told = example.partition("#YAOP_SCALE_REPLICAS=")[0].rpartition("\n\n")[2]
+    assert f"has {pictures} requests" in told and f"({queue})" in told
+    told = example.partition("#YAOP_MAX_BODY_BYTES=")[0]
+    assert "proxy_read_timeout" in told and "client_max_body_size" in told
+    for limit in ("client_max_body_size 32m;", "proxy_read_timeout 60s;"):
+        assert limit in nginx
 
 
 def test_every_variable_is_explained_in_the_example_and_none_is_set_there() -> None:
@@ -304,6 +375,23 @@ def test_the_values_in_the_example_are_the_defaults(tmp_path: Path, monkeypatch:
         GPU_FILES, **{key: value for key, value in example.items() if names[key] not in Settings.model_fields}
     )
     assert _without_memory(rendered) == _without_memory(services(GPU_FILES, **_of_trainer(example)))
+
+
+def _password_check(password: str) -> tuple[int, str]:
+    """Exit code and standard error of what the container runs."""
+    service = services(YAOP_POSTGRES_PASSWORD=password)["password-is-set"]
+    # In what Compose prints, $$ stands for the $ that the container gets.
+    command = [part.replace("$$", "$") for part in (*service["entrypoint"], *service["command"])]
+    env = {"PATH": os.environ["PATH"], **service["environment"]}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stderr
+
+
+def _grace_seconds(name: str) -> int:
+    grace = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", services()[name]["stop_grace_period"])
+    assert grace
+    minutes, seconds = (int(part or 0) for part in grace.groups())
+    return minutes * 60 + seconds
 
 
 def _of_trainer(example: dict[str, str]) -> dict[str, str]:
