@@ -13,18 +13,21 @@ import yaml
 SOURCE = Path(__file__).parents[1] / "prometheus" / "alerts.yml"
 DESTINATION = Path(__file__).parent / "components" / "monitoring" / "alerts.yaml"
 
-UNFIT = frozenset({"YaopReplicasLost", "YaopWorkersLost"})
-"""Alerts that pods are gone: here an autoscaler takes them away on purpose, and Kubernetes replaces lost ones."""
+_GONE = frozenset({"YaopReplicasLost", "YaopWorkersLost"})
+"""Here an autoscaler takes pods away on purpose, and Kubernetes replaces lost ones."""
 
-MEMORY_LIMIT = "vector(2 * 1024 * 1024 * 1024)"
-"""The limit of our pods."""
+_MEMORY = frozenset({"YaopMemoryHigh", "yaop:memory_limit_bytes"})
+"""They know one limit for all; here each pod has its own, which the cluster's monitoring knows (README.md)."""
+
+UNFIT = _GONE | _MEMORY
+"""Alerts, and records that they are made of, that are of no use here."""
 
 _HEADER = "# Written by `python -m deploy.kubernetes.prometheus_rule` from deploy/prometheus/alerts.yml.\n"
 
 
 def prometheus_rule(groups: list[dict[str, Any]]) -> dict[str, Any]:
     """The object that Prometheus' operator reads, from the groups of a rules file."""
-    fit = [group | {"rules": [_adapted(rule) for rule in group["rules"] if _is_fit(rule)]} for group in groups]
+    fit = [group | {"rules": [rule for rule in group["rules"] if _is_fit(rule)]} for group in groups]
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
@@ -51,11 +54,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def _is_fit(rule: dict[str, Any]) -> bool:
-    return rule.get("alert") not in UNFIT
-
-
-def _adapted(rule: dict[str, Any]) -> dict[str, Any]:
-    return rule | {"expr": MEMORY_LIMIT} if rule.get("record") == "yaop:memory_limit_bytes" else rule
+    return rule.get("alert", rule.get("record")) not in UNFIT
 
 
 if __name__ == "__main__":

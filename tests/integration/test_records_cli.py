@@ -48,6 +48,13 @@ def single(data: Path, out: Path, *options: object) -> list[str]:
     return ["train", "records", *map(str, [*paths, *options])]
 
 
+@pytest.mark.slow
+def test_the_smoke_recipe_brings_its_own_pictures(tmp_path: Path) -> None:
+    places = ["--data", str(tmp_path / "data"), "--records", str(tmp_path / "records"), "--workers", "1"]
+    assert main(["train", "records", "--recipe", "smoke", *places]) == 0
+    assert read_manifest(str(tmp_path / "records" / "smoke")).pictures == 24
+
+
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
     """The one line of an error."""
     lines = capsys.readouterr().err.strip().splitlines()
