@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.engine_pool import EnginePool
 from shared.bundle import Bundle, BundleError, find_bundle, load_bundle, shipped_models_dir
+from shared.cores import usable_cores
 from shared.geometry import Shape
 from shared.inference.engine import Engine, EngineError, Fields, load_engine
 from shared.inference.estimator import PoseOptions, average_mirrored
@@ -191,7 +191,7 @@ def _load(name: str, settings: Settings) -> LoadedModel:
 
 def engine_pool(bundle: Bundle, threads: int) -> EnginePool | None:
     """Engines for `LANES` background calls at a time, on so many threads (0: all cores); None if they are too few."""
-    each = (threads or os.cpu_count() or 1) // LANES
+    each = (threads or usable_cores()) // LANES
     return EnginePool(lambda: load_engine(bundle, "litert", each)) if each else None
 
 

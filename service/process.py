@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import cv2
+
+from shared.libc import c_function
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 _ARENAS = 2
@@ -19,7 +19,7 @@ def tune_process() -> None:
     faults cost as much as drawing. OpenCV's own threads would fight with those that work on other pictures.
     """
     cv2.setNumThreads(1)
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
+    set_option = c_function("mallopt")  # glibc has it
     if set_option is None:
         return
     for option, value in ((_ARENA_MAX, _ARENAS), (_MMAP_THRESHOLD, _KEPT_BYTES), (_TRIM_THRESHOLD, 4 * _KEPT_BYTES)):

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from shared.disk import sync_folder
 from shared.errors import YaopError
 from shared.geometry import Shape
 from shared.skeleton import SKELETONS, Skeleton, get_skeleton
@@ -325,24 +326,16 @@ def _write_synced(target: Path, content: bytes) -> None:
         os.fsync(writer.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sync_folders(root: Path) -> None:
     for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def _swap(staging: Path, destination: Path) -> None:
     """Put `staging` in the place of `destination`; on failure the old bundle is put back."""
     if not destination.exists():
         staging.rename(destination)
-        _sync_folder(destination.parent)
+        sync_folder(destination.parent)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
     destination.rename(aside / destination.name)
@@ -352,5 +345,5 @@ def _swap(staging: Path, destination: Path) -> None:
         (aside / destination.name).rename(destination)
         aside.rmdir()
         raise
-    _sync_folder(destination.parent)
+    sync_folder(destination.parent)
     shutil.rmtree(aside, ignore_errors=True)

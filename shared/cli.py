@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from shared.errors import YaopError
+from shared.terminal import prepare_terminal
 
 COMMANDS_GROUP = "yaop.commands"
 FAILURE = 2
@@ -118,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; by default those of the process.
     """
+    prepare_terminal()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         app(args=given, prog_name="yaop")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shared.errors import YaopError
+from shared.libc import c_function
 
 _AT_FDCWD = -100  # of Linux's fcntl.h: relative paths begin in the working directory
 _RENAME_EXCHANGE = 2
@@ -88,7 +88,7 @@ def exchange(first: Path, second: Path) -> None:
 
 
 def _exchange_at_once(first: Path, second: Path) -> bool:
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # glibc 2.28 and musl 1.2.4 have it
+    rename = c_function("renameat2")  # glibc 2.28 and musl 1.2.4 have it
     if rename is None:
         return False
     return rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0

@@ -165,6 +165,14 @@ def build_network(recipe: Recipe, *, precision: str = "float32", pretrained: boo
         keras.config.set_dtype_policy(before)
 
 
+_Saved = tuple[Checkpoint | None, list[str]]
+"""The newest checkpoint, and lines about damaged ones."""
+
+
+def _step_of(saved: _Saved) -> int:
+    return saved[0].progress.step if saved[0] else 0
+
+
 class _Training:
     """One stretch of a run, from its start or its last checkpoint to its end."""
 
@@ -194,20 +202,22 @@ class _Training:
             save_weights(self._averaged(), self.folder.final)
         return self._result()
 
-    def _open(self) -> tuple[Checkpoint | None, list[str]]:
+    def _open(self) -> _Saved:
         """What to go on from, if there is anything, and what to say about it."""
-        messages: list[str] = []
-        saved = checkpoints.load_newest(self.folder.checkpoints, messages.append)
+        saved, messages = self.distribution.require_same(self._find_saved, _step_of, self.folder.address)
         if saved:
             check_same(self.recipe, self.folder, saved.progress.recipe)
             self.progress = saved.progress
-        self.distribution.require_same(self.progress.step, self.folder.address)
         if self.distribution.chief:
             storage.make_folder(self.folder.address)
             save_recipe(self.recipe, self.folder)
         self.losses = Losses(self.progress.pending)
         self.history = EventLog(self.folder.history if self.distribution.chief else None, self.progress.history)
         return saved, messages
+
+    def _find_saved(self) -> _Saved:
+        messages: list[str] = []
+        return checkpoints.load_newest(self.folder.checkpoints, messages.append), messages
 
     def _make_network(self, saved: Checkpoint | None, movenet: str | None) -> keras.Model:
         with self.distribution.scope():

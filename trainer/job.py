@@ -86,18 +86,27 @@ def prepare_data(recipe: Recipe, data: Path) -> None:
     Raises:
         JobError: annotations or pictures that the recipe names are missing.
     """
-    from trainer.data.smoke import FOLDER, make_smoke_data
-
-    needed = [(source.annotations, source.images) for source in recipe.sources]
-    if recipe.evaluation:
-        needed.append((recipe.evaluation.annotations, recipe.evaluation.images))
-    paths = [path for pair in needed for path in pair if path]
-    if any(path.startswith(f"{FOLDER}/") for path in paths):
-        make_smoke_data(data)
-    missing = [str(data / path) for path in paths if not (data / path).exists()]
+    make_own_data(recipe, data)
+    missing = [str(data / path) for path in _paths(recipe) if not (data / path).exists()]
     if missing:
         hint = "run `yaop train download`, give --coco DIR, or name another folder with --data"
         raise JobError(f"{missing[0]}: there is no such data; {hint}")
+
+
+def make_own_data(recipe: Recipe, data: Path) -> None:
+    """Make the data set that YAOP can make itself, if the recipe names it."""
+    from trainer.data.smoke import FOLDER, make_smoke_data
+
+    if any(path.startswith(f"{FOLDER}/") for path in _paths(recipe)):
+        make_smoke_data(data)
+
+
+def _paths(recipe: Recipe) -> list[str]:
+    """Files and folders below the data folder that a recipe names."""
+    needed = [(source.annotations, source.images) for source in recipe.sources]
+    if recipe.evaluation:
+        needed.append((recipe.evaluation.annotations, recipe.evaluation.images))
+    return [path for pair in needed for path in pair if path]
 
 
 def _write_records(recipe: Recipe, places: Places) -> None:

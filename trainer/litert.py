@@ -8,7 +8,6 @@ the Keras model, so that several processes can share the work and only the netwo
 from __future__ import annotations
 
 import multiprocessing
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.bundle import LiteRTWeights
+from shared.cores import usable_cores
 from shared.geometry import Shape
 from trainer.litert_merge import Merged, store_weights_as_float16
 
@@ -75,7 +75,7 @@ def named(task: str, shape: Shape) -> str:
 def _parts(conversion: Conversion, shapes: Sequence[Shape]) -> Iterator[tuple[Sequence[Shape], list[bytes]]]:
     """Groups of shapes with their converted networks and decoders, in order."""
     parts = [shapes[start : start + _SHAPES_AT_ONCE] for start in range(0, len(shapes), _SHAPES_AT_ONCE)]
-    processes = min(len(parts), os.cpu_count() or 1, _MOST_PROCESSES)
+    processes = min(len(parts), usable_cores(), _MOST_PROCESSES)
     if processes == 1:
         yield from ((part, _convert_part(conversion, part)) for part in parts)
         return

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
+from shared.cores import usable_cores
 from trainer.machine import memory_bytes
 
 
@@ -13,8 +13,10 @@ def describe_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Processor, how many of its threads this process may use, memory and system. Accelerators are not looked for."""
     names = [line.split(":", 1)[1].strip() for line in _lines(cpuinfo) if line.startswith("model name")]
     processor = names[0] if names else platform.processor() or platform.machine()
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parts = [processor, f"{threads} thread{'s' if threads != 1 else ''}", f"{memory_bytes() / 2**30:.0f} GiB of memory"]
+    threads = usable_cores()
+    memory = memory_bytes()
+    parts = [processor, f"{threads} thread{'s' if threads != 1 else ''}"]
+    parts += [f"{memory / 2**30:.0f} GiB of memory"] if memory else []
     return ", ".join([*parts, f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"])
 
 

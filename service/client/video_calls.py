@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -189,7 +189,8 @@ def _written(target: str | Path | BinaryIO) -> Iterator[BinaryIO]:
         with atomic_write(Path(target)) as stream:
             yield stream
         return
-    with tempfile.TemporaryFile() as stream:
+    with tempfile.TemporaryFile() as temporary:
+        stream = cast("BinaryIO", temporary)  # on Windows a wrapper of one
         yield stream
         stream.seek(0)
         shutil.copyfileobj(stream, target)

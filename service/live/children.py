@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from service.media.child import Child, module_command
@@ -52,8 +50,7 @@ class StoppableChild:
         with self._lock:
             self._stopped = True
             if self._child is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(self._child.pid, signal.SIGKILL)  # only the listener closes the pipe it listens to
+                self._child.kill()  # only the listener closes the pipe it listens to
 
     def _start(self) -> Child | None:
         with self._lock:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from shared.signals import STOPS
+
 
 class Stop:
     """Asked by every part of a run whether to go on.
@@ -63,7 +65,7 @@ class Stop:
             self.signal = number
             self.request()
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, ask) for number in STOPS}
         try:
             yield
         finally:

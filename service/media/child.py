@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -13,22 +11,27 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from service.media.messages import HEAD_BYTES, parse_head, parse_length
+from service.media.pipes import open_pipe
 from service.media.video_errors import VideoError, VideoErrorReason
+from service.media.watch import TOO_MUCH_TIME, Watch, watch
+from shared.signals import signals_named
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PIPE_BYTES = 1 << 20  # what Linux allows without privileges: most of a 720p picture
-_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ; the module fcntl has it on Linux only
 _MOST_PATIENCE = 3600.0  # seconds of silence that a child may ask for
 # What a process gets for what it does itself; any other signal comes from outside.
-_FAULTS = frozenset(
-    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
-    | {signal.SIGXFSZ}
+_FAULTS = signals_named("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP", "SIGXFSZ")
+_TOO_SLOW = signals_named("SIGXCPU")
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "SYSTEMROOT")
+# On Windows, what a session of its own and `limits.limit_process` see to elsewhere; 0 there.
+_CREATION: int = sum(
+    getattr(subprocess, name, 0)
+    for name in ("CREATE_NEW_PROCESS_GROUP", "CREATE_NO_WINDOW", "BELOW_NORMAL_PRIORITY_CLASS")
 )
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
 
 def module_command(module: str) -> list[str]:
@@ -59,13 +62,13 @@ class Child(AbstractContextManager["Child"]):
             env=environment,
             cwd=_ROOT,
             start_new_session=True,  # Ctrl+C is this process's to handle
+            creationflags=_CREATION,
             bufsize=0,
         )
-        self._finalizer = weakref.finalize(self, _end, self._process)
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._out = self._process.stdout.fileno()
-        with suppress(OSError):
-            fcntl.fcntl(self._out, _SET_PIPE_SIZE, _PIPE_BYTES)
+        self._watch = watch(self._process, request.get("limits"))
+        self._finalizer = weakref.finalize(self, _end, self._process, self._watch)
+        assert self._process.stdin is not None and isinstance(self._process.stdout, RawIOBase)
+        self._pipe = open_pipe(self._process.stdout)
         with suppress(BrokenPipeError):  # it ended at once: receive tells why
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
 
@@ -106,6 +109,10 @@ class Child(AbstractContextManager["Child"]):
         """
         self._fill(view, time.monotonic() + seconds)
 
+    def kill(self) -> None:
+        """End the process, from any thread; whoever listens to it gets an error."""
+        self._process.kill()
+
     def close(self) -> None:
         """Kill it, if it still runs."""
         self._finalizer()
@@ -122,23 +129,21 @@ class Child(AbstractContextManager["Child"]):
         return data
 
     def _fill(self, view: memoryview, deadline: float) -> None:
-        poll = select.poll()  # select cannot take descriptors over 1023
-        poll.register(self._out, select.POLLIN)
-        while view:
-            left = deadline - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
-                raise self._failed("too-slow", "reading it takes too long")
-            count = os.readv(self._out, [view])
-            if count == 0:
-                raise self._ended()
-            view = view[count:]
+        try:
+            self._pipe.fill(view, deadline)
+        except TimeoutError:
+            raise self._failed("too-slow", "reading it takes too long") from None
+        except EOFError:
+            raise self._ended() from None
 
     def _ended(self) -> VideoError:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         code = self._process.returncode
-        if code == -signal.SIGXCPU:
-            return self._failed("too-slow", "reading it takes too much computing time")
+        if self._watch is not None and self._watch.verdict is not None:
+            return self._failed(*self._watch.verdict)
+        if code is not None and -code in _TOO_SLOW:
+            return self._failed(*TOO_MUCH_TIME)
         if code is not None and code < 0 and -code not in _FAULTS:
             return self._failed("interrupted", f"the process that reads it was ended from outside ({_described(code)})")
         return self._failed("corrupt", f"the process that read it broke off ({_described(code)})")
@@ -164,7 +169,9 @@ def ask(command: Sequence[str], request: Mapping[str, Any], seconds: float) -> d
         return child.receive(seconds)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], watch: Watch | None) -> None:
+    if watch is not None:
+        watch.end()
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):

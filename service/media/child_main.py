@@ -15,6 +15,8 @@ from typing import Any
 from service.media.limits import limit_process
 from service.media.messages import send
 from service.media.video_errors import VideoError
+from service.media.watch import TOO_MUCH_MEMORY
+from shared.signals import signals_named
 
 _ALIVE_SECONDS = 0.5
 _LEAST_ROOM = 16 << 20  # bytes; with less, PyAV would not fail to open a file but crash (as of 18.1)
@@ -48,7 +50,7 @@ def run(work: Callable[[dict[str, Any], Outlet], None]) -> None:
     The member ``limits`` of the request has the arguments of `limit_process`. Import what is needed before.
     Requests to stop, which a service manager sends to every process of a service, are left to the parent.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in signals_named("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
         signal.signal(number, signal.SIG_IGN)
     outlet = Outlet(1)
     request = json.loads(_first_line(0))
@@ -68,7 +70,7 @@ def run(work: Callable[[dict[str, Any], Outlet], None]) -> None:
 def _told(error: Exception) -> dict[str, str]:
     # PyAV's MemoryError derives from Python's.
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return {"error": "too-much-memory", "message": "reading it takes too much memory"}
+        return dict(zip(("error", "message"), TOO_MUCH_MEMORY, strict=True))
     return {"error": "corrupt", "message": f"it cannot be read ({type(error).__name__}: {error})"}
 
 

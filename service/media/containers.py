@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from service.media.descriptors import read_at
 from service.media.video_errors import VideoError
 
 ACCEPTED = "MP4, MOV, AVI, Matroska (MKV) and WebM"
@@ -49,7 +50,7 @@ class Container:
             return VideoError("truncated", "the file is cut off: its index (moov) is missing; upload it again")
         if self.missing_bytes(descriptor):
             return VideoError("truncated", "the file is cut off within its headers; upload it again")
-        head = os.pread(descriptor, _MANY_HEADERS, 0)
+        head = read_at(descriptor, _MANY_HEADERS, 0)
         if self.name == "matroska" and _SEGMENT in head and _CLUSTER not in head:
             return VideoError("no-frames", "there is not one frame in it")
         return VideoError("corrupt", f"the headers of the {self.name.upper()} file are broken")
@@ -60,9 +61,9 @@ class Container:
         if self.name == "mp4":
             promised = max((end for _, end in _boxes(descriptor)), default=0)
         elif self.name == "avi":
-            promised = 8 + int.from_bytes(os.pread(descriptor, 4, 4), "little")
+            promised = 8 + int.from_bytes(read_at(descriptor, 4, 4), "little")
         else:
-            promised = _segment_end(os.pread(descriptor, 4096, 0))
+            promised = _segment_end(read_at(descriptor, 4096, 0))
         return max(0, promised - size)
 
 
@@ -99,7 +100,7 @@ def _boxes(descriptor: int) -> Iterator[tuple[bytes, int]]:
     """Names of an MP4 file's outermost boxes and where each ends, to the first that is not whole."""
     size, position = os.fstat(descriptor).st_size, 0
     while position + 8 <= size:
-        head = os.pread(descriptor, 16, position)
+        head = read_at(descriptor, 16, position)
         length = int.from_bytes(head[:4])
         if length == 1:
             length = int.from_bytes(head[8:16])

@@ -13,6 +13,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame as Decoded
 from av.video.stream import VideoStream
 
+from service.media.descriptors import SHARED
 from service.media.source import Source
 from service.media.timing import Clock
 
@@ -24,19 +25,14 @@ _LOG_BYTES = 65536
 
 
 class DamageLog:
-    """What FFmpeg's decoders complain about, caught from standard error: concealed damage is told nowhere else.
+    """What FFmpeg's decoders complain about: concealed damage is told nowhere else.
 
-    Standard error becomes a pipe to this very process for good; what does not fit into it is dropped.
+    It is caught from standard error, which becomes a pipe to this very process for good; what does not fit into it is
+    dropped. Where Python's standard error is not FFmpeg's, PyAV passes it on.
     """
 
     def __init__(self) -> None:
-        self._read, write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(write, False)
-        os.dup2(write, 2)
-        os.close(write)
-        av.logging.restore_default_callback()  # PyAV's own takes Python's lock in the decoder's threads
-        av.logging.set_libav_level(av.logging.ERROR)
+        self._said = _from_standard_error() if SHARED else _from_pyav()
 
     def first(self, speaker: str = "") -> str | None:
         """The first complaint about damage since the last call, if any.
@@ -44,12 +40,42 @@ class DamageLog:
         Args:
             speaker: only what FFmpeg's part of this name complains about.
         """
-        try:
-            text = os.read(self._read, _LOG_BYTES).decode(errors="replace")
-        except BlockingIOError:
-            return None
-        lines = (line for line in text.splitlines() if line.startswith(f"[{speaker}"))
+        lines = (line for line in self._said().splitlines() if line.startswith(f"[{speaker}"))
         return next((_PREFIX.sub("", line).strip() for line in lines if _DAMAGE.search(line)), None)
+
+
+def _from_standard_error() -> Callable[[], str]:
+    """Gives what was said since the last call."""
+    read, write = os.pipe()
+    set_blocking: Callable[[int, bool], None] = getattr(os, "set_blocking")  # noqa: B009 - not in all of Windows
+    set_blocking(read, False)
+    set_blocking(write, False)
+    os.dup2(write, 2)
+    os.close(write)
+    av.logging.restore_default_callback()  # PyAV's own takes Python's lock in the decoder's threads
+    av.logging.set_libav_level(av.logging.ERROR)
+
+    def said() -> str:
+        try:
+            return os.read(read, _LOG_BYTES).decode(errors="replace")
+        except BlockingIOError:
+            return ""
+
+    return said
+
+
+def _from_pyav() -> Callable[[], str]:
+    """Gives what was said since the last call. Decoders must have no threads then; `Source` sees to that."""
+    av.logging.set_level(av.logging.ERROR)
+    capture = av.logging.Capture(local=False)
+    messages = capture.__enter__()
+
+    def said() -> str:
+        text = "\n".join(f"[{name} @] {message.strip()}" for _, name, message in messages)
+        messages.clear()
+        return text
+
+    return said
 
 
 Note = Callable[[str], None]

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-import resource
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 MEBIBYTE = 1 << 20
 _GRACE_SECONDS = 5
+
+try:
+    resource: Any = importlib.import_module("resource")
+except ImportError:  # Windows
+    resource = None
+
+KEPT_BY_SYSTEM = resource is not None and sys.platform.startswith("linux")
+"""Whether the system holds a process to its memory. Where not, macOS included, `service.media.watch` does."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ DEFAULT_LIMITS = VideoLimits()
 def limit_process(
     *, memory_bytes: int, cpu_seconds: float, write_bytes: int = 0, open_files: int = 64, niceness: int = 5
 ) -> None:
-    """Hold this process to limits for good; for a child process that is about to touch an upload.
+    """Hold this process to limits for good, as far as the system has any; for a child that is about to touch an upload.
 
     Args:
         memory_bytes: address space, shared libraries included; more makes an allocation fail.
@@ -49,21 +61,30 @@ def limit_process(
             them all can reach neither files nor the network.
         niceness: added to the present one: serving comes first.
     """
-    _limit(resource.RLIMIT_AS, memory_bytes)
+    _limit("RLIMIT_AS", memory_bytes)
     seconds = max(1, round(cpu_seconds))
-    _limit(resource.RLIMIT_CPU, seconds, seconds + _GRACE_SECONDS)  # at the hard limit it is SIGKILL
-    _limit(resource.RLIMIT_FSIZE, write_bytes)
-    _limit(resource.RLIMIT_CORE, 0)
+    _limit("RLIMIT_CPU", seconds, seconds + _GRACE_SECONDS)  # at the hard limit it is SIGKILL
+    _limit("RLIMIT_FSIZE", write_bytes)
+    _limit("RLIMIT_CORE", 0)
     limit_open_files(open_files)
-    os.nice(niceness)
+    nice: Callable[[int], int] | None = getattr(os, "nice", None)
+    if nice is not None:
+        nice(niceness)
 
 
 def limit_open_files(count: int) -> None:
     """Allow this process no more than `count` file descriptors; those open above it stay open."""
-    _limit(resource.RLIMIT_NOFILE, count)
+    _limit("RLIMIT_NOFILE", count)
 
 
-def _limit(kind: int, soft: int, hard: int | None = None) -> None:
+def _limit(name: str, soft: int, hard: int | None = None) -> None:
+    if resource is None:
+        return
+    with suppress(*(() if KEPT_BY_SYSTEM else (OSError, ValueError))):
+        _set_limit(getattr(resource, name), soft, hard)
+
+
+def _set_limit(kind: int, soft: int, hard: int | None) -> None:
     most = resource.getrlimit(kind)[1]
     hard = soft if hard is None else hard
     hard = hard if most == resource.RLIM_INFINITY else min(hard, most)

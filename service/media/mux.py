@@ -11,7 +11,7 @@ from service.media.child import ask, module_command
 from service.media.codecs import VideoCodec
 from service.media.limits import MEBIBYTE, VideoLimits
 from service.media.video_errors import VideoError
-from service.media.writer import sync
+from shared.disk import sync_file, sync_folder
 from shared.errors import YaopError
 from shared.files import replacing
 
@@ -93,9 +93,9 @@ def mux_video(
     }
     with replacing(out) as temporary:
         told = _attempts({**request, "out": str(temporary.absolute())}, out, limits.stall_seconds)
-        sync(temporary)
+        sync_file(temporary)
         size = temporary.stat().st_size
-    sync(out.parent)
+    sync_folder(out.parent)
     return MuxInfo(told["frames"], told["seconds"], size, told["audio"], tuple(told["warnings"]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from fractions import Fraction
@@ -17,8 +16,7 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from service.media.codecs import AudioCodec
-from service.media.containers import container_of
-from service.media.limits import limit_open_files
+from service.media.held_file import HeldFile
 from service.media.source import DECODERS
 
 # Decoders by FFmpeg's names.
@@ -56,8 +54,8 @@ class Sound(AbstractContextManager["Sound"]):
     def __init__(
         self, path: Path, first_pts: int | None, codec: AudioCodec, end: Callable[[], float], *, copy: bool
     ) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
-        self._container = _open(self._descriptor)
+        self._file = HeldFile(path)
+        self._container = self._file.demux([*DECODERS, *AUDIO_DECODERS])
         stream = next(iter(self._container.streams.audio), None)
         self.found = stream is not None and bool(stream.codec_context)
         self._stream: Any = stream
@@ -72,7 +70,7 @@ class Sound(AbstractContextManager["Sound"]):
 
     def __exit__(self, *_: object) -> None:
         self._container.close()
-        os.close(self._descriptor)
+        self._file.close()
 
     def packets(self, output: OutputContainer) -> Iterator[tuple[float, Any]]:
         """Add a stream to a container without header yet; its packets then, each with its time in seconds."""
@@ -194,20 +192,6 @@ class Sound(AbstractContextManager["Sound"]):
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
-
-
-def _open(descriptor: int) -> InputContainer:
-    kind = container_of(os.pread(descriptor, 4096, 0), os.fstat(descriptor).st_size)
-    spare = os.open(os.devnull, os.O_RDONLY)  # the lowest free number: the demuxer's copy takes its place
-    os.close(spare)
-    limit_open_files(spare + 1)
-    options = {
-        "fd": str(descriptor),
-        "protocol_whitelist": "fd",
-        "format_whitelist": kind.demuxer,
-        "codec_whitelist": ",".join([*DECODERS, *AUDIO_DECODERS]),
-    }
-    return av.open("fd:", format=kind.demuxer.split(",")[0], container_options=options)
 
 
 def _start(container: InputContainer, first_pts: int | None) -> Fraction:

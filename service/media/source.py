@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-import av
 import av.error
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from service.media.containers import ACCEPTED, Container, container_of
-from service.media.limits import limit_open_files
+from service.media.containers import ACCEPTED, Container
+from service.media.descriptors import SHARED
+from service.media.held_file import HeldFile
 from service.media.video_errors import VideoError
 
 # PyAV would import it for any file, when nothing else can be opened any more.
@@ -52,57 +50,35 @@ class Source(AbstractContextManager["Source"]):
     """
 
     def __init__(self, path: Path, max_pixels: int, threads: int) -> None:
-        self._descriptor, size = _open_regular(path)
-        self.kind: Container = container_of(os.pread(self._descriptor, 4096, 0), size)
-        spare = os.open("/dev/null", os.O_RDONLY)  # the lowest free number: the demuxer's copy takes its place
-        os.close(spare)
-        limit_open_files(spare + 1)
+        self._file = HeldFile(path)
+        self.kind: Container = self._file.kind
         self.container: InputContainer = self._open(max_pixels)
         self.stream: VideoStream = _video_stream(self.container)
         _check_codec(self.stream)
         check_pixels(self.stream.codec_context.width, self.stream.codec_context.height, max_pixels)
-        self.stream.codec_context.thread_count = threads
+        # Where FFmpeg's complaints come through PyAV they take Python's lock, which may wait for a decoder's threads.
+        self.stream.codec_context.thread_count = threads if SHARED else 1
         self.stream.codec_context.thread_type = "AUTO"
 
     def missing_bytes(self) -> int:
         """How much longer the file says it is than it is."""
-        return self.kind.missing_bytes(self._descriptor)
+        return self._file.missing_bytes()
 
     def _open(self, max_pixels: int) -> InputContainer:
-        container_options = {
-            "fd": str(self._descriptor),
-            "protocol_whitelist": "fd",
-            "format_whitelist": self.kind.demuxer,
-            "codec_whitelist": ",".join(DECODERS),
-        }
         options = {"max_pixels": str(2 * max_pixels)}  # of pictures with their margins; `check_pixels` is exact
-        demuxer = self.kind.demuxer.split(",")[0]
         try:
-            return av.open("fd:", format=demuxer, container_options=container_options, options=options)
+            return self._file.demux(DECODERS, options)
         except av.error.MemoryError:
             raise
         except (av.error.FFmpegError, ValueError) as error:
-            raise self.kind.broken(self._descriptor) from error
+            raise self._file.broken() from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.container.close()
-        os.close(self._descriptor)
-
-
-def _open_regular(path: Path) -> tuple[int, int]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)  # a named pipe would wait for a writer
-        status = os.fstat(descriptor)
-    except OSError as error:
-        raise VideoError("not-video", f"it cannot be opened: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise VideoError("not-video", "it is not a file")
-    if status.st_size == 0:
-        raise VideoError("empty", "the file is empty")
-    return descriptor, status.st_size
+        self._file.close()
 
 
 def _video_stream(container: InputContainer) -> VideoStream:

@@ -15,6 +15,8 @@ import numpy as np
 
 from service.media.codecs import VideoCodec, require_encoder
 from service.media.frame import ColorMatrix, VideoFrame
+from shared.cores import usable_cores
+from shared.disk import sync_file, sync_folder
 from shared.errors import YaopError
 
 _KEY_SECONDS = 2.0  # a player that seeks decodes at most this much in vain
@@ -84,7 +86,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
             stream.pix_fmt = "yuvj420p" if self._codec.full_range else "yuv420p"
             context = stream.codec_context
             context.time_base = self._tick
-            context.thread_count = threads or min(os.cpu_count() or 1, _MOST_THREADS)
+            context.thread_count = threads or min(usable_cores(), _MOST_THREADS)
             context.sample_aspect_ratio = Fraction(1) if self._codec.square_pixels else Fraction(*sample_aspect)
             context.color_range = _FULL if self._codec.full_range else _LIMITED
             matrix = "bt601" if self._codec.full_range else self._matrix
@@ -141,8 +143,8 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         with self._failures():
             self._container.mux(self._stream.encode(None))
             self._container.close()
-            sync(self.path)
-            sync(self.path.parent)
+            sync_file(self.path)
+            sync_folder(self.path.parent)
 
     def discard(self) -> None:
         """Give up: close and remove the file."""
@@ -200,16 +202,3 @@ def _stretched(width: int, height: int, sample_aspect: tuple[int, int]) -> tuple
 
 def _even(size: int) -> int:
     return size + size % 2
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk.
-
-    Raises:
-        OSError: they cannot be written there.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

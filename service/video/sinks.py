@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from service.media.draw_planes import DrawOptions, draw_on_planes, poster_jpeg
 from service.media.frame import VideoFrame
 from service.media.writer import VideoWriter
 from service.video.annotation import Annotated
+from shared.cores import usable_cores
 from shared.files import atomic_write
 from shared.schema import Frame, ModelRef
 from shared.skeleton import Skeleton
@@ -119,7 +119,7 @@ class PictureSink:
                 sample_aspect=self._sample_aspect,
                 matrix=frame.matrix,
                 fps=self._fps,
-                threads=max(1, (os.cpu_count() or 1) // 4),  # the engine needs the cores more
+                threads=max(1, usable_cores() // 4),  # the engine needs the cores more
             )
         self._writer.write(frame)
         self._save_poster(frame, populated=len(annotated.ids) > 0)

@@ -6,7 +6,6 @@ file it is given, so each gets a copy of the file in which only its own graph is
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.bundle import Bundle
+from shared.cores import usable_cores
 from shared.geometry import Shape
 from shared.inference.engine import EngineError, Fields, PoseArrays, check_fields, check_images
 from shared.inference.tflite_file import TFLiteFile
@@ -47,7 +47,7 @@ class LiteRTEngine:
             raise EngineError(f"{bundle.path}: this bundle has no LiteRT file; use the engine 'tensorflow'")
         self.shapes: tuple[Shape, ...] = bundle.manifest.shapes
         self._stride = bundle.manifest.stride
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or usable_cores()
         self._interpreter = _interpreter_class()
         self._file = _read(bundle.litert)
         self._graphs: OrderedDict[int, _Graph] = OrderedDict()

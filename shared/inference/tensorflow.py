@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.bundle import Bundle
+from shared.cores import limited_cores
 from shared.geometry import Shape
 from shared.inference.engine import EngineError, Fields, PoseArrays, check_fields, check_images
 
@@ -78,7 +79,7 @@ def _import_tensorflow() -> Any:
 def _configure(tf: Any, threads: int) -> None:
     """Set threads and GPU memory growth; both are fixed from TensorFlow's first operation in a process on."""
     with contextlib.suppress(RuntimeError):
-        if threads:
+        if threads := threads or limited_cores():
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)

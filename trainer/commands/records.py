@@ -61,10 +61,13 @@ def records(
             raise typer.BadParameter("says where the records of --images go", param_hint="--out")
         sets = [DataSet(annotations, images, only_labelled, out)]
     else:
+        from trainer.job import make_own_data
         from trainer.recipe import load_recipe, with_overrides
 
         chosen = with_overrides(load_recipe(recipe), overrides or [])
         sets, skeleton = data_sets(chosen.sources, data, records), chosen.skeleton
+        if not verify:
+            make_own_data(chosen, Path(data))
     if verify:
         verify_sets([entry.folder for entry in sets])
     else:

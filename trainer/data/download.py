@@ -5,16 +5,15 @@ The folder then holds ``annotations/person_keypoints_{train,val}2017.json``, ``t
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.locks import HeldError, hold
 from trainer.data.fetch import DownloadError, Fetcher, Patience, RemoteFile, disk_error, open_client, partial, size_of
 from trainer.data.meter import Meter, readable
 from trainer.data.unpack import matching_files, unpack
@@ -130,20 +129,15 @@ def is_complete(archive: Archive, folder: Path) -> bool:
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Hold the folder against a second download, until the end of the block or of the process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise disk_error(folder, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise DownloadError(f"{folder}: another download into this folder is running") from error
-    try:
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(hold(folder))
+        except HeldError as error:
+            raise DownloadError(f"{folder}: another download into this folder is running") from error
+        except OSError as error:
+            raise disk_error(folder, error) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_links(archives: Sequence[Archive], folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.cores import limited_cores
 from shared.errors import YaopError
 from shared.skeleton import Skeleton
 from trainer import storage
@@ -135,8 +136,8 @@ def _dataset_options(options: PipelineOptions) -> Any:
     result.deterministic = True
     # The slices are made above; tf.distribute must not cut them again.
     result.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    if options.threads:
-        result.threading.private_threadpool_size = options.threads
+    if threads := options.threads or limited_cores():
+        result.threading.private_threadpool_size = threads
     return result
 
 

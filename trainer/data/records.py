@@ -8,7 +8,6 @@ A shard whose labels, options and picture files did not change is never written 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from shared.cores import usable_cores
 from shared.skeleton import Skeleton
 from trainer import storage
 from trainer.data.coco import Record
@@ -104,7 +104,7 @@ def write_records(
     kept = len(records) - sum(len(job.records) for job in missing)
     tell = progress or (lambda done, total: None)
     tell(kept, len(records))
-    for shard in write_shards(missing, workers or os.cpu_count() or 1, lambda n: tell(kept + n, len(records))):
+    for shard in write_shards(missing, workers or usable_cores(), lambda n: tell(kept + n, len(records))):
         done[shard.name] = shard
         _write(folder, _UNFINISHED, _SHARDS.dump_json(list(done.values())))
     tell(len(records), len(records))

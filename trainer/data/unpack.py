@@ -10,6 +10,7 @@ import zlib
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from shared.disk import sync_files_in
 from trainer.data.fetch import DownloadError, StoppedError, disk_error, partial
 from trainer.data.meter import Meter
 
@@ -44,7 +45,7 @@ def unpack(archive: Path, folder: Path, pattern: str, files: int, *, meter: Mete
                 _extract(opened, entry, collected / PurePosixPath(entry.filename).name)
                 advance(entry.file_size)
         # One flush for a hundred thousand pictures in place of one for each.
-        os.sync()
+        sync_files_in(collected)
         collected.replace(folder)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise DownloadError(f"{archive}: cannot be unpacked: {error}") from error
