@@ -83,7 +83,7 @@ async def _video_jobs(
             yield jobs
     finally:
         retention.cancel()
-        await asyncio.wait((retention,))
+        await asyncio.wait((retention,), timeout=settings.shutdown_timeout)  # it may wait for a database that is gone
         await jobs.close(settings.shutdown_timeout)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -163,7 +164,9 @@ def load_settings(**flags: Any) -> Settings:
     folder = _secrets_folder()
     try:
         given = {name: value for name, value in flags.items() if value is not None}
-        return Settings(_secrets_dir=folder, **given)  # pyright: ignore[reportCallIssue]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # of a secret that is no file, which would be passed over
+            return Settings(_secrets_dir=folder, **given)  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
     except (OSError, UnreadableError) as error:
@@ -177,11 +180,12 @@ def _secrets_folder() -> Path | None:
     """
     asked = os.environ.get(SECRETS)
     folder = Path(asked or _SECRETS_FOLDER)
-    if folder.is_dir():
-        return folder
     if asked:
-        raise SettingsError(f"{SECRETS}={asked}: there is no such folder")
-    return None
+        if not folder.is_dir():
+            raise SettingsError(f"{SECRETS}={asked}: there is no such folder")
+        return folder
+    # Other programs keep theirs there too, where not everybody may look.
+    return folder if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK) else None
 
 
 def _names(text: str) -> Iterable[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-import threading
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from service import logs
@@ -43,7 +43,7 @@ def work_forever(settings: Settings, models: ModelRepository | None = None) -> N
     logs.configure(settings.log_level, settings.log_format)
     work = _Work(settings)
     for number in STOPS:
-        signal.signal(number, lambda *_: work.stopped.set())
+        signal.signal(number, lambda *_: work.stop())
     with listening(settings, work.metrics, work.state) as url:
         work.run(models or load_models(settings), url)
 
@@ -53,15 +53,21 @@ class _Work:
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = ProcessMetrics()
-        self.stopped = threading.Event()
+        self._stopping = False
+        self._asked: SimpleQueue[None] = SimpleQueue()  # the one thing to wait for that a signal's handler may touch
         self._settings = settings
         self._open = False
 
     def state(self) -> State:
         """At the moment."""
-        if self.stopped.is_set():
+        if self._stopping:
             return "stopping"
         return "working" if self._open else "starting"
+
+    def stop(self) -> None:
+        """Have `run` end."""
+        self._stopping = True
+        self._asked.put(None)
 
     def run(self, repository: ModelRepository, url: str | None) -> None:
         """Work until stopped."""
@@ -85,5 +91,6 @@ class _Work:
             shown = f" (metrics: {url}/metrics)" if url else ""
             sys.stdout.write(f"YAOP is working on video jobs{shown}. Stop it with Ctrl-C.\n")
             sys.stdout.flush()
-            while not self.stopped.wait(_ATTENTION_SECONDS):
-                pass
+            while not self._stopping:
+                with contextlib.suppress(Empty):
+                    self._asked.get(timeout=_ATTENTION_SECONDS)

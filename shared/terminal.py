@@ -12,5 +12,5 @@ def prepare_terminal() -> None:
     """Let no character that its encoding lacks end a command, and have an old console of Windows obey escape codes."""
     if isinstance(sys.stdout, io.TextIOWrapper) and "utf" not in sys.stdout.encoding.lower():
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error is
-    with suppress(ImportError):
+    with suppress(ImportError, AttributeError):  # old ones lack it
         importlib.import_module("colorama").just_fix_windows_console()  # comes with click, on Windows only

@@ -186,8 +186,8 @@ def _hold_to_cores() -> None:
 
     if cores := limited_cores():
         with suppress(RuntimeError):  # TensorFlow was used before
+            # Not those between operations: workers of a cluster wait for each other on them.
             tf.config.threading.set_intra_op_parallelism_threads(cores)
-            tf.config.threading.set_inter_op_parallelism_threads(cores)
 
 
 def _open_jax(kind: str) -> Distribution:

@@ -14,7 +14,8 @@ from shared.errors import YaopError
 
 SQLITE_FILE = "jobs.sqlite"
 _BUSY_MILLISECONDS = 30_000
-_CONNECT_SECONDS = 10
+# Of libpq: else a host that swallows packets delays a stop, or holds a query for a quarter of an hour.
+_IMPATIENT = {"connect_timeout": 10, "keepalives_idle": 10, "tcp_user_timeout": 10_000}
 
 _metadata = sa.MetaData()
 
@@ -65,7 +66,7 @@ def open_database(url: str | None, data_dir: Path) -> sa.Engine:
 
 def _shown(url: str) -> str:
     try:
-        return sa.make_url(url).render_as_string(hide_password=True)
+        return sa.make_url(url).set(query={}).render_as_string(hide_password=True)  # a password may be there, too
     except ArgumentError:  # it may have a password in it all the same
         return "its URL is malformed"
 
@@ -78,7 +79,7 @@ def _create(url: str) -> sa.Engine:
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
             pool_size=20,
-            connect_args={"connect_timeout": _CONNECT_SECONDS},  # else a host that swallows packets delays a stop
+            connect_args=_IMPATIENT,
         )
     if parsed.get_backend_name() != "sqlite":
         raise ArgumentError("only postgresql:// and sqlite:/// are supported")

@@ -88,8 +88,10 @@ class LocalFiles:
             (self._root / job_id).rename(aside)
         except FileNotFoundError:
             return
-        except PermissionError:  # Windows, while a file in it is read: what is left now goes as files of no job do
+        except PermissionError:  # Windows, while a file in it is read: what is left goes later, as files of no job do
             aside = self._root / job_id
+            if not _shrinks(aside):
+                raise
         _remove_tree(aside)
 
     def remove_file(self, job_id: str, name: str) -> None:
@@ -127,6 +129,13 @@ class LocalFiles:
         sync_file(copy)
         copy.replace(target)
         file.unlink()
+
+
+def _shrinks(folder: Path) -> bool:
+    """Remove what can be removed of a folder; False if that is nothing."""
+    before = sum(1 for _ in folder.rglob("*"))
+    _remove_tree(folder)
+    return not folder.exists() or sum(1 for _ in folder.rglob("*")) < before
 
 
 def _remove_tree(folder: Path) -> None:

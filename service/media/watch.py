@@ -67,7 +67,7 @@ class Watch:
     def _judged(self, family: list[Any]) -> tuple[VideoErrorReason, str] | None:
         memory, seconds = 0, 0.0
         for member in family:
-            with suppress(self._psutil.NoSuchProcess), member.oneshot():
+            with suppress(self._psutil.Error), member.oneshot():
                 memory += member.memory_info().rss
                 times = member.cpu_times()
                 seconds += times.user + times.system

@@ -158,6 +158,21 @@ def test_a_secret_that_is_no_text_is_told_by_its_folder(tmp_path: Path, monkeypa
     assert str(folder) in str(failure.value) and "\n" not in str(failure.value)
 
 
+@pytest.mark.parametrize("what", ["a folder", "a link to outside"])
+def test_a_secret_that_is_no_file_is_not_passed_over(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the service would run without its key. Docker makes a folder where a file to mount is missing."""
+    folder = secrets(tmp_path / "secrets", monkeypatch)
+    if what == "a folder":
+        (folder / "yaop_admin_key").mkdir()
+    else:
+        (tmp_path / "key").write_text("s3cret")
+        (folder / "yaop_admin_key").symlink_to(tmp_path / "key")
+    with pytest.raises(SettingsError, match="secret"):
+        load_settings()
+
+
 def test_a_folder_of_secrets_that_was_asked_for_has_to_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
