@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from tests.server_process import ROOT
 
 CONFIGURATION = ROOT / "deploy" / "nginx"
@@ -78,7 +79,7 @@ def nginx(replicas: Sequence[int]) -> Iterator[Nginx]:
     assert program is not None
     with tempfile.TemporaryDirectory(prefix="yaop-nginx-") as name:
         folder = Path(name)
-        port = _free_port()
+        port = free_port()
         write_configuration(folder, port, replicas)
         with _started(program, folder) as process:
             running = Nginx(port, folder)
@@ -145,9 +146,3 @@ def _wait_for(running: Nginx, process: subprocess.Popen[str]) -> None:
             time.sleep(0.02)
         else:
             return
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

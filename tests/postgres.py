@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.ports import free_port
 
 _DEBIAN = Path("/usr/lib/postgresql")
 
@@ -36,7 +37,7 @@ def postgres() -> Iterator[str]:
         data.mkdir()
         as_owner = _as_owner(Path(folder))
         _run([*as_owner, programs / "initdb", "-D", data, "-U", "yaop", "-A", "trust", "--no-sync", "-E", "UTF8"])
-        port = _free_port()
+        port = free_port()
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
         control = [*as_owner, programs / "pg_ctl", "-D", data, "-w"]
         _run([*control, "-l", data / "log", "-o", options, "start"])
@@ -52,12 +53,6 @@ def _as_owner(folder: Path) -> list[str | Path]:
     for path in (folder, folder / "data"):
         shutil.chown(path, "postgres")
     return ["runuser", "-u", "postgres", "--"]
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def _run(command: list[str | Path]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import httpx
 
 from deploy.images.container import Container
 from deploy.images.image import Image, ImageError
+from tests.ports import free_port
 
 _START = 120.0
 
@@ -51,13 +51,6 @@ def owned_folder(path: Path, image: Image) -> Path:
     path.mkdir(parents=True)
     os.chown(path, *image.user)
     return path
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def checked(answer: httpx.Response, status: int = 200) -> httpx.Response:

@@ -13,8 +13,9 @@ import httpx
 from deploy.images.container import Container
 from deploy.images.image import Image, ImageError
 from deploy.images.people import found_here, photograph
-from deploy.images.service import free_port, owned_folder, serving
+from deploy.images.service import owned_folder, serving
 from deploy.images.serving import Tell, finds, locked_in
+from tests.ports import free_port
 
 _TRAINING = 1800.0
 _SHORT = 120.0

@@ -89,10 +89,10 @@ class LocalFiles:
         except FileNotFoundError:
             return
         except PermissionError:  # Windows, while a file in it is read: what is left goes later, as files of no job do
-            aside = self._root / job_id
-            if not _shrinks(aside):
+            if not _shrink(self._root / job_id):
                 raise
-        _remove_tree(aside)
+        else:
+            _remove_tree(aside)
 
     def remove_file(self, job_id: str, name: str) -> None:
         """Remove one file."""
@@ -131,7 +131,7 @@ class LocalFiles:
         file.unlink()
 
 
-def _shrinks(folder: Path) -> bool:
+def _shrink(folder: Path) -> bool:
     """Remove what can be removed of a folder; False if that is nothing."""
     before = sum(1 for _ in folder.rglob("*"))
     _remove_tree(folder)

@@ -33,7 +33,7 @@ class Watch(Generic[T]):
         self._began = time.monotonic()
         self._failed = False
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="yaop-watch", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="yaop-count-watch", daemon=True)
         self._thread.start()
 
     @property

@@ -38,7 +38,7 @@ class Watch:
         self._cpu_seconds = cpu_seconds
         self._psutil: Any = importlib.import_module("psutil")
         self._ended = threading.Event()
-        threading.Thread(target=self._work, name="yaop-watch", daemon=True).start()
+        threading.Thread(target=self._work, name="yaop-child-watch", daemon=True).start()
 
     def end(self) -> None:
         """Look no more."""

@@ -16,6 +16,7 @@ import pytest
 
 from service.jobs.storage import Storage
 from tests import clips, video_jobs
+from tests.ports import free_port
 from tests.postgres import find_postgres, postgres
 from tests.server_process import FAKE, FAKE_WORKER, Server, run_yaop, running
 
@@ -102,9 +103,3 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from tests import tiny_training
 from tests.distributed_fit import RECIPE
+from tests.ports import free_ports
 from trainer.distribution import Distribution, open_distribution
 from trainer.fit import train
 from trainer.weights import save_weights
@@ -60,14 +60,6 @@ def losses(process: subprocess.Popen[str]) -> list[float]:
     assert process.returncode == 0, errors[-3000:]
     (line,) = (line for line in output.splitlines() if line.startswith("losses "))
     return [float(loss) for loss in line.split()[1:]]
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def test_two_virtual_devices_give_the_losses_of_one(one_process: list[float], initial: str, tmp_path: Path) -> None:
